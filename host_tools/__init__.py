@@ -1,0 +1,1 @@
+"""The host side of Rootlet: the package behind the `rootlet` command."""

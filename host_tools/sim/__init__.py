@@ -1,0 +1,1 @@
+"""The virtual board: the MicroPython unix port behind a pseudo-terminal, dressed as a board."""
