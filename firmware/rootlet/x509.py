@@ -1,0 +1,298 @@
+"""Reads X.509 certificates (DER) far enough to judge them. Bytes in, facts out; no I/O, no recursion."""
+
+# Structure: RFC 5280 section 4.1; encoding: X.690 (DER).
+
+# OID value bytes, as they stand in the certificate.
+_SAN = b"\x55\x1d\x11"
+_BASIC_CONSTRAINTS = b"\x55\x1d\x13"
+_KEY_USAGE = b"\x55\x1d\x0f"
+_EKU = b"\x55\x1d\x25"
+_NAME_CONSTRAINTS = b"\x55\x1d\x1e"
+_AIA = b"\x2b\x06\x01\x05\x05\x07\x01\x01"
+SERVER_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x01"
+ANY_EKU = b"\x55\x1d\x25\x00"
+_CN = b"\x55\x04\x03"
+_O = b"\x55\x04\x0a"
+_RSA = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
+_EC = b"\x2a\x86\x48\xce\x3d\x02\x01"
+_CURVES = {
+    b"\x2a\x86\x48\xce\x3d\x03\x01\x07": "P-256",
+    b"\x2b\x81\x04\x00\x22": "P-384",
+    b"\x2b\x81\x04\x00\x23": "P-521",
+}
+_SIGNATURES = {
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x04": "MD5-RSA",
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05": "SHA1-RSA",
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b": "SHA256-RSA",
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0c": "SHA384-RSA",
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d": "SHA512-RSA",
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a": "RSA-PSS",
+    b"\x2a\x86\x48\xce\x3d\x04\x01": "SHA1-ECDSA",
+    b"\x2a\x86\x48\xce\x3d\x04\x03\x02": "SHA256-ECDSA",
+    b"\x2a\x86\x48\xce\x3d\x04\x03\x03": "SHA384-ECDSA",
+    b"\x2a\x86\x48\xce\x3d\x04\x03\x04": "SHA512-ECDSA",
+    b"\x2b\x65\x70": "Ed25519",
+    b"\x2b\x65\x71": "Ed448",
+}
+_MAX_NAMES = 200
+_MAX_EXTENSIONS = 40
+
+
+class Malformed(Exception):
+    """The bytes are not a certificate this reader understands."""
+
+
+def tlv(der, pos, end):
+    """Read one DER element.
+
+    Args:
+        der: bytes-like. pos, end: where it starts, where its container ends (byte offsets).
+    Returns (tag, start of value, end of value). Raises Malformed.
+    """
+    if end - pos < 2:
+        raise Malformed("element cut off")
+    tag = der[pos]
+    if tag & 0x1F == 0x1F:
+        raise Malformed("multi-byte tag")
+    size = der[pos + 1]
+    pos += 2
+    if size & 0x80:
+        count = size & 0x7F
+        if not 1 <= count <= 3 or end - pos < count:
+            raise Malformed("bad length")
+        size = 0
+        for i in range(count):
+            size = size << 8 | der[pos + i]
+        if size < 128 or size < 1 << (8 * (count - 1)):
+            raise Malformed("length not minimal")
+        pos += count
+    if size > end - pos:
+        raise Malformed("element longer than its container")
+    return tag, pos, pos + size
+
+
+def _expect(der, pos, end, tag):
+    found, start, stop = tlv(der, pos, end)
+    if found != tag:
+        raise Malformed("tag 0x%02x where 0x%02x belongs" % (found, tag))
+    return start, stop
+
+
+def unix_time(year, month, day, hour=0, minute=0, second=0):
+    """Seconds from 1970-01-01 to a UTC date; the same on every port, whatever its epoch."""
+    y = year - (month <= 2)
+    era = y // 400
+    of_era = y - era * 400
+    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
+    return ((days * 24 + hour) * 60 + minute) * 60 + second
+
+
+def _time(der, pos, end):
+    """A Time (RFC 5280 section 4.1.2.5) as (Unix seconds, end offset)."""
+    tag, start, stop = tlv(der, pos, end)
+    size = {0x17: 13, 0x18: 15}.get(tag)
+    if size is None or stop - start != size or der[stop - 1] != 0x5A:
+        raise Malformed("bad time")
+    digits = bytes(der[start : stop - 1])
+    for digit in digits:
+        if not 0x30 <= digit <= 0x39:
+            raise Malformed("bad time")
+    skip = size - 11
+    year = int(digits[:skip])
+    if tag == 0x17:
+        year += 1900 if year >= 50 else 2000
+    parts = [int(digits[i : i + 2]) for i in range(skip, skip + 10, 2)]
+    month, day, hour, minute, second = parts
+    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 60):
+        raise Malformed("bad time")
+    return unix_time(year, month, day, hour, minute, second), stop
+
+
+class Certificate:
+    """What the policy needs to know of one certificate.
+
+    version (3 for v3), not_before and not_after (Unix seconds), issuer and subject (DER bytes of the Name),
+    key (("RSA", bits) or ("EC", curve) or ("other", 0)), signature (algorithm name),
+    dns (list of str), ips (list of bytes, 4 or 16 each), eku (list of OID bytes, or None where absent),
+    is_ca, key_usage (first octet, or None where absent), has_san, has_aia, name_constrained.
+    """
+
+    def __init__(self):
+        self.version = 1
+        self.dns = []
+        self.ips = []
+        self.eku = None
+        self.is_ca = False
+        self.key_usage = None
+        self.has_san = False
+        self.has_aia = False
+        self.name_constrained = False
+        self.key = ("other", 0)
+        self.signature = ""
+        self.issuer = b""
+        self.subject = b""
+        self.not_before = 0
+        self.not_after = 0
+
+
+def parse(der):
+    """Read a certificate.
+
+    Args: der: bytes-like holding exactly one DER certificate.
+    Returns a Certificate. Raises Malformed for anything else.
+    """
+    cert = Certificate()
+    total = len(der)
+    start, end = _expect(der, 0, total, 0x30)
+    if end != total:
+        raise Malformed("trailing bytes")
+    pos, tbs_end = _expect(der, start, end, 0x30)
+    sig_start, sig_end = _expect(der, tbs_end, end, 0x30)
+    cert.signature = _signature_name(der, sig_start, sig_end)
+    tag, first, stop = tlv(der, pos, tbs_end)
+    if tag == 0xA0:
+        v, v_end = _expect(der, first, stop, 0x02)
+        if v_end - v != 1:
+            raise Malformed("bad version")
+        cert.version = der[v] + 1
+        pos = stop
+    _, pos = _expect(der, pos, tbs_end, 0x02)  # serial number
+    inner_start, inner_end = _expect(der, pos, tbs_end, 0x30)
+    if bytes(der[inner_start:inner_end]) != bytes(der[sig_start:sig_end]):
+        raise Malformed("the two signature algorithms differ")
+    start, pos = _expect(der, inner_end, tbs_end, 0x30)
+    cert.issuer = bytes(der[inner_end:pos])
+    start, stop = _expect(der, pos, tbs_end, 0x30)
+    cert.not_before, middle = _time(der, start, stop)
+    cert.not_after, _ = _time(der, middle, stop)
+    subject_at = stop
+    _, pos = _expect(der, subject_at, tbs_end, 0x30)
+    cert.subject = bytes(der[subject_at:pos])
+    start, stop = _expect(der, pos, tbs_end, 0x30)
+    cert.key = _key(der, start, stop)
+    pos = stop
+    while pos < tbs_end:
+        tag, start, pos = tlv(der, pos, tbs_end)
+        if tag == 0xA3:
+            _extensions(cert, der, start, pos)
+    return cert
+
+
+def _signature_name(der, pos, end):
+    start, stop = _expect(der, pos, end, 0x06)
+    return _SIGNATURES.get(bytes(der[start:stop]), "unknown")
+
+
+def _key(der, pos, end):
+    start, stop = _expect(der, pos, end, 0x30)
+    oid_start, oid_end = _expect(der, start, stop, 0x06)
+    oid = bytes(der[oid_start:oid_end])
+    if oid == _EC:
+        curve_start, curve_end = _expect(der, oid_end, stop, 0x06)
+        return "EC", _CURVES.get(bytes(der[curve_start:curve_end]), "unknown")
+    if oid == _RSA:
+        bits, bits_end = _expect(der, stop, end, 0x03)
+        start, stop = _expect(der, bits + 1, bits_end, 0x30)
+        start, stop = _expect(der, start, stop, 0x02)
+        while start < stop and der[start] == 0:
+            start += 1
+        size = (stop - start) * 8
+        if size:
+            top = der[start]
+            while top < 0x80:
+                top <<= 1
+                size -= 1
+        return "RSA", size
+    return "other", 0
+
+
+def _extensions(cert, der, pos, end):
+    pos, end = _expect(der, pos, end, 0x30)
+    count = 0
+    while pos < end:
+        count += 1
+        if count > _MAX_EXTENSIONS:
+            raise Malformed("too many extensions")
+        start, pos = _expect(der, pos, end, 0x30)
+        oid_start, oid_end = _expect(der, start, pos, 0x06)
+        tag, start, stop = tlv(der, oid_end, pos)
+        if tag == 0x01:
+            tag, start, stop = tlv(der, stop, pos)
+        if tag != 0x04:
+            raise Malformed("extension without a value")
+        oid = bytes(der[oid_start:oid_end])
+        if oid == _SAN:
+            cert.has_san = True
+            _names(cert, der, start, stop)
+        elif oid == _EKU:
+            cert.eku = _oids(der, start, stop)
+        elif oid == _BASIC_CONSTRAINTS:
+            start, stop = _expect(der, start, stop, 0x30)
+            if start < stop:
+                tag, start, stop = tlv(der, start, stop)
+                cert.is_ca = tag == 0x01 and stop - start == 1 and der[start] == 0xFF
+        elif oid == _KEY_USAGE:
+            start, stop = _expect(der, start, stop, 0x03)
+            cert.key_usage = der[start + 1] if stop - start >= 2 else 0
+        elif oid == _AIA:
+            cert.has_aia = True
+        elif oid == _NAME_CONSTRAINTS:
+            cert.name_constrained = True
+
+
+def _names(cert, der, pos, end):
+    pos, end = _expect(der, pos, end, 0x30)
+    while pos < end:
+        tag, start, pos = tlv(der, pos, end)
+        if len(cert.dns) + len(cert.ips) >= _MAX_NAMES:
+            raise Malformed("too many names")
+        if tag == 0x82:
+            cert.dns.append(_ascii(der, start, pos))
+        elif tag == 0x87:
+            if pos - start not in (4, 16):
+                raise Malformed("bad IP address")
+            cert.ips.append(bytes(der[start:pos]))
+
+
+def _oids(der, pos, end):
+    pos, end = _expect(der, pos, end, 0x30)
+    found = []
+    while pos < end:
+        start, pos = _expect(der, pos, end, 0x06)
+        if len(found) >= _MAX_EXTENSIONS:
+            raise Malformed("too many key usages")
+        found.append(bytes(der[start:pos]))
+    return found
+
+
+def _ascii(der, start, end):
+    # Anything outside printable ASCII becomes "?", which matches no name and cannot disturb a log.
+    return "".join(chr(c) if 0x20 < c < 0x7F else "?" for c in bytes(der[start:end])).lower()
+
+
+def label(name):
+    """The common name, else the organisation, else "(no name)", of a DER Name; for people only."""
+    found = {}
+    pos, end = _expect(name, 0, len(name), 0x30)
+    while pos < end:
+        start, pos = _expect(name, pos, end, 0x31)
+        start, stop = _expect(name, start, pos, 0x30)
+        oid_start, oid_end = _expect(name, start, stop, 0x06)
+        _, start, stop = tlv(name, oid_end, stop)
+        value = "".join(chr(c) if 0x20 <= c < 0x7F else "?" for c in bytes(name[start:stop]))
+        found[bytes(name[oid_start:oid_end])] = value[:64]
+    return found.get(_CN) or found.get(_O) or "(no name)"
+
+
+def organisation(name):
+    """The DER value of organizationName in a DER Name, or None."""
+    pos, end = _expect(name, 0, len(name), 0x30)
+    while pos < end:
+        start, pos = _expect(name, pos, end, 0x31)
+        start, stop = _expect(name, start, pos, 0x30)
+        oid_start, oid_end = _expect(name, start, stop, 0x06)
+        if bytes(name[oid_start:oid_end]) == _O:
+            _, start, stop = tlv(name, oid_end, stop)
+            return bytes(name[start:stop])
+    return None
