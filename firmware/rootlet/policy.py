@@ -88,7 +88,7 @@ def check_server(cert, host):
     Args: cert: x509.Certificate. host: DNS name (A-labels) or dotted IPv4 address.
     Raises: RootletError CERT_*.
     """
-    if cert.eku is not None and x509.SERVER_AUTH not in cert.eku and x509.ANY_EKU not in cert.eku:
+    if cert.eku is not None and x509.SERVER_AUTH not in cert.eku:
         raise RootletError("CERT_USAGE", "'%s' is not for servers (no serverAuth)" % x509.label(cert.subject))
     if not cert.has_san or not (cert.dns or cert.ips):
         raise RootletError("CERT_NO_SAN", "it has only the common name '%s'" % x509.label(cert.subject))

@@ -1,0 +1,210 @@
+"""Reads HTTP/1.1 responses (RFC 9112): bytes in, body bytes out, bounded memory; no I/O."""
+
+_HEAD_LIMIT = 4096
+_LINE_LIMIT = 256
+
+
+class BadResponse(Exception):
+    """What came is not a valid HTTP/1.1 response."""
+
+
+class Parser:
+    """Give it what arrives; it gives back the body as it comes.
+
+    Attributes: status (int, 0 until known); headers (dict, lower-case names; of a repeated one the last);
+    length (declared body bytes, or None); done (the response is complete).
+    """
+
+    def __init__(self):
+        self.status = 0
+        self.headers = {}
+        self.length = None
+        self.done = False
+        self._state = self._head
+        self._line = bytearray()
+        self._left = 0
+        self._head_size = 0
+
+    def feed(self, data):
+        """Take bytes, return the list of body pieces (memoryviews of data) found in them. Raises BadResponse."""
+        data = memoryview(data)
+        pieces = []
+        pos = 0
+        while pos < len(data) and not self.done:
+            pos = self._state(data, pos, pieces)
+        return pieces
+
+    def eof(self):
+        """The connection has ended. Raises BadResponse where the response is not complete."""
+        if self._state == self._until_close:
+            self.done = True
+        if not self.done:
+            raise BadResponse("ended too early")
+
+    def _take_line(self, data, pos, limit):
+        """Collect up to LF; returns (line without CRLF or None where it goes on, next position)."""
+        line = self._line
+        while pos < len(data):
+            c = data[pos]
+            pos += 1
+            if c == 10:
+                if line and line[-1] == 13:
+                    line = line[:-1]
+                self._line = bytearray()
+                for b in line:
+                    if b in (0, 13):
+                        raise BadResponse("control character in a header")
+                return bytes(line), pos
+            line.append(c)
+            if len(line) > limit:
+                raise BadResponse("line too long")
+        return None, pos
+
+    def _head(self, data, pos, pieces):
+        line, after = self._take_line(data, pos, _HEAD_LIMIT)
+        self._head_size += after - pos
+        if self._head_size > _HEAD_LIMIT:
+            raise BadResponse("head too long")
+        if line is None:
+            return after
+        if not self.status:
+            self._status_line(line)
+        elif line:
+            self._header(line)
+        elif self.status < 200:
+            self.status = 0  # an interim response: the real one follows
+            self.headers = {}
+        else:
+            self._choose_body()
+        return after
+
+    def _status_line(self, line):
+        if not (line[:7] == b"HTTP/1." and line[8:9] == b" " and line[9:12].isdigit() and line[12:13] in (b" ", b"")):
+            raise BadResponse("no status line")
+        self.status = int(line[9:12])
+        if self.status < 100:
+            raise BadResponse("no status line")
+
+    def _header(self, line):
+        name, colon, value = line.partition(b":")
+        if not colon or not name or line[0] in b" \t" or name != name.strip():
+            raise BadResponse("bad header")
+        try:
+            key, text = name.decode().lower(), value.strip().decode()
+        except UnicodeError:
+            return  # a header outside ASCII and UTF-8 is none that we use
+        if key in ("content-length", "transfer-encoding") and self.headers.get(key, text) != text:
+            raise BadResponse("two different " + key)
+        self.headers[key] = text
+
+    def _choose_body(self):
+        coding = self.headers.get("transfer-encoding", "").lower()
+        size = self.headers.get("content-length")
+        if self.status in (204, 304):
+            self.length = 0
+            self.done = True
+        elif coding:
+            # RFC 9112 section 6.3: both together is how requests are smuggled, so it is refused.
+            if coding != "chunked" or size is not None:
+                raise BadResponse("transfer-encoding not supported")
+            self._state = self._chunk_size
+        elif size is not None:
+            if not size.isdigit() or len(size) > 10:
+                raise BadResponse("bad content-length")
+            self.length = self._left = int(size)
+            self._state = self._counted
+            self.done = not self._left
+        else:
+            self._state = self._until_close
+
+    def _piece(self, data, pos, pieces):
+        end = min(len(data), pos + self._left)
+        pieces.append(data[pos:end])
+        self._left -= end - pos
+        return end
+
+    def _counted(self, data, pos, pieces):
+        pos = self._piece(data, pos, pieces)
+        self.done = not self._left
+        return pos
+
+    def _until_close(self, data, pos, pieces):
+        pieces.append(data[pos:])
+        return len(data)
+
+    def _chunk_size(self, data, pos, pieces):
+        line, pos = self._take_line(data, pos, _LINE_LIMIT)
+        if line is not None:
+            digits = line.split(b";")[0].strip()
+            if not 1 <= len(digits) <= 8:
+                raise BadResponse("bad chunk size")
+            for c in digits:
+                if c not in b"0123456789abcdefABCDEF":
+                    raise BadResponse("bad chunk size")
+            self._left = int(digits, 16)
+            self._state = self._chunk if self._left else self._trailer
+        return pos
+
+    def _chunk(self, data, pos, pieces):
+        pos = self._piece(data, pos, pieces)
+        if not self._left:
+            self._state = self._chunk_end
+        return pos
+
+    def _chunk_end(self, data, pos, pieces):
+        line, pos = self._take_line(data, pos, 2)
+        if line is not None:
+            if line:
+                raise BadResponse("chunk longer than its size")
+            self._state = self._chunk_size
+        return pos
+
+    def _trailer(self, data, pos, pieces):
+        line, after = self._take_line(data, pos, _LINE_LIMIT)
+        self._head_size += after - pos
+        if self._head_size > _HEAD_LIMIT:
+            raise BadResponse("head too long")
+        self.done = line == b""
+        return after
+
+
+def split_url(url):
+    """Take an https URL apart.
+
+    Returns (host in lower case, port, path with query).
+    Raises ValueError, saying what is wrong, for anything but https://host[:port][/path] in ASCII.
+    """
+    for c in url:
+        if not 0x20 < ord(c) < 0x7F:
+            raise ValueError("a space or a character outside ASCII")
+    if url[:8].lower() != "https://":
+        raise ValueError("not https")
+    rest = url[8:].split("#")[0]
+    cut = len(rest)
+    for mark in "/?":
+        at = rest.find(mark)
+        if 0 <= at < cut:
+            cut = at
+    place, path = rest[:cut], rest[cut:]
+    host, colon, port = place.partition(":")
+    if "@" in place:
+        raise ValueError("a user name in it")
+    if not host or (colon and not (port.isdigit() and 0 < int(port) < 65536)):
+        raise ValueError("no host, or a bad port")
+    for c in host.lower():
+        if c not in "abcdefghijklmnopqrstuvwxyz0123456789.-_":
+            raise ValueError("a bad host name (IPv6 addresses are not supported)")
+    return host.lower(), int(port or 443), path if path[:1] == "/" else "/" + path
+
+
+def join_url(host, port, path, location):
+    """The URL that a Location header means, seen from the page it came with. It may be other than https."""
+    if "://" in location:
+        return location
+    if location[:2] == "//":
+        return "https:" + location
+    base = "https://%s:%d" % (host, port)
+    if location[:1] == "/":
+        return base + location
+    folder = path.split("?")[0]
+    return base + folder[: folder.rfind("/") + 1] + location
