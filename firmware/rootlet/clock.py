@@ -98,11 +98,18 @@ class Clock:
             raise RootletError("CLOCK_NOT_SET", self.why)
         self.good = True
         self.source = server
-        if seconds - self.floor > 86400 or not self._last_good(0):
-            self._keep(seconds)
         return seconds
 
-    def _keep(self, seconds):
+    def keep(self):
+        """Keep the time on flash as the next floor, at most once a day.
+
+        To be called after a verified connection: then certificates, which SNTP cannot forge, agree with the
+        time, and one false SNTP reply cannot lock the board out for ever.
+        """
+        seconds = self.now()
+        if seconds - self._last_good(0) < 86400:
+            return
+        self.floor = max(self.floor, seconds)
         # A new file, then renamed over the old: a cut of power leaves one of them whole.
         try:
             with open(self.path + ".new", "w") as f:

@@ -1,0 +1,210 @@
+"""The board's configuration: JSON, checked key by key, with errors that name key, value, reason and fix."""
+
+import json
+
+from .errors import RootletError
+
+_SECRET = ("password",)
+
+
+def _text(v, longest=64):
+    return isinstance(v, str) and 0 < len(v) <= longest
+
+
+def _device(v):
+    return _text(v, 48) and all(c.isalpha() or c.isdigit() or c in "-_." for c in v)
+
+
+def _country(v):
+    return isinstance(v, str) and len(v) == 2 and v.isalpha() and v.upper() == v
+
+
+def _whole(low, high):
+    def check(v):
+        return isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
+
+    return check
+
+
+def _psk(v):
+    return isinstance(v, str) and (v == "" or 8 <= len(v) <= 63)
+
+
+def _servers(v):
+    return isinstance(v, list) and 0 < len(v) <= 8 and all(_text(s, 100) for s in v)
+
+
+def _url(v):
+    return _text(v, 512) and v.startswith("https://")
+
+
+def _topic(v):
+    return _text(v, 200) and "#" not in v and "+" not in v
+
+
+def _dict(v):
+    return isinstance(v, dict)
+
+
+def _flag(v):
+    return v is True or v is False
+
+
+def _one_of(*allowed):
+    def check(v):
+        return v in allowed
+
+    return check
+
+
+_NEEDED = object()
+SENSOR_KINDS = ("internal_temperature", "adc", "dht11", "dht22", "ds18b20", "simulated")
+
+# Each row: key, check, default (or _NEEDED), what it must be.
+_TOP = (
+    ("device", _device, _NEEDED, "1 to 48 letters, digits, '-', '_' or '.'"),
+    ("wifi", _dict, _NEEDED, "an object with networks, country, …"),
+    ("clock", _dict, {}, "an object with servers, timeout_s"),
+    ("trust", _device, "trust_roots", "the name of a cert module made by `rootlet certs embed`"),
+    ("https", _dict, None, "an object with url"),
+    ("mqtt", _dict, _NEEDED, "an object with host, port, …"),
+    ("sensors", lambda v: isinstance(v, list) and 0 < len(v) <= 32, _NEEDED, "a list of 1 to 32 sensors"),
+)
+_WIFI = (
+    ("networks", lambda v: isinstance(v, list) and 0 < len(v) <= 8, _NEEDED, "a list of 1 to 8 networks"),
+    ("country", _country, "XX", "a two-letter country code in capitals, such as \"FR\""),
+    ("hostname", lambda v: _device(v) and len(v) <= 32, None, "1 to 32 letters, digits or '-'"),
+    ("power", _one_of("none", "performance", "powersave"), "performance", "none, performance or powersave"),
+    ("timeout_s", _whole(1, 120), 20, "1 to 120 seconds"),
+)
+_NETWORK = (
+    ("ssid", lambda v: _text(v, 32), _NEEDED, "1 to 32 characters"),
+    ("password", _psk, "", "8 to 63 characters, or empty for an open network"),
+)
+_CLOCK = (
+    ("servers", _servers, ["pool.ntp.org", "time.cloudflare.com", "time.google.com"], "a list of 1 to 8 \"host\" or \"host:port\""),
+    ("timeout_s", _whole(1, 30), 3, "1 to 30 seconds"),
+    ("every_s", _whole(60, 604800), 21600, "60 to 604800 seconds"),
+)
+_HTTPS = (
+    ("url", _url, _NEEDED, "an address that starts with https://"),
+    ("timeout_s", _whole(1, 120), 20, "1 to 120 seconds"),
+    ("max_bytes", _whole(1, 16777216), 262144, "1 to 16777216 bytes"),
+)
+_MQTT = (
+    ("host", lambda v: _text(v, 253), _NEEDED, "the broker's DNS name or IPv4 address, as in its certificate"),
+    ("port", _whole(1, 65535), 8883, "1 to 65535; 8883 is usual"),
+    ("user", lambda v: _text(v, 256), None, "text"),
+    ("password", lambda v: _text(v, 256), None, "text"),
+    ("cert", _text, None, "the file of the board's certificate, DER"),
+    ("key", _text, None, "the file of the board's private key, DER"),
+    ("keepalive_s", _whole(5, 65535), 60, "5 to 65535 seconds"),
+    ("topic", _topic, "rootlet/{device}/{sensor}", "text without '#' and '+'; {device} and {sensor} are filled in"),
+    ("qos", _one_of(0, 1), 1, "0 or 1"),
+    ("queue", _whole(1, 1000), 64, "1 to 1000 readings kept while offline"),
+)
+_SENSOR = (
+    ("kind", _one_of(*SENSOR_KINDS), _NEEDED, "one of " + ", ".join(SENSOR_KINDS)),
+    ("name", _device, _NEEDED, "1 to 48 letters, digits, '-', '_' or '.'"),
+    ("pin", _whole(0, 60), None, "a GPIO number"),
+    ("every_s", lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0.05 <= v <= 86400, 10, "0.05 to 86400 seconds"),
+    ("scale", lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), 1, "a number"),
+    ("unit", lambda v: _text(v, 16), None, "text such as \"V\""),
+)
+
+
+def _show(key, value):
+    if key.split(".")[-1] in _SECRET:
+        return "(not shown)"
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _wrong(key, value, reason, fix):
+    return RootletError("CONFIG", "%s is %s: %s" % (key, _show(key, value), reason), fix)
+
+
+def _close(name, names):
+    """The known key most like a mistyped one: most letters in common, if most of them are."""
+    best, score = None, 0
+    for known in names:
+        common = len([c for c in known if c in name]) * 2 - abs(len(known) - len(name))
+        if common > score and common >= len(known):
+            best, score = known, common
+    return best
+
+
+def _section(data, rows, where):
+    names = [row[0] for row in rows]
+    for key in data:
+        if key not in names:
+            near = _close(key, names)
+            fix = 'write "%s"' % near if near else "remove it; known here: " + ", ".join(names)
+            raise _wrong(where + key, data[key], "no such key", fix)
+    out = {}
+    for key, check, default, must in rows:
+        if key not in data:
+            if default is _NEEDED:
+                raise RootletError("CONFIG", "%s is missing: it is required" % (where + key), "add it: " + must)
+            out[key] = default
+            continue
+        value = data[key]
+        # A key with no default may be given as null, which is the same as leaving it out.
+        if not (value is None and default is None) and not check(value):
+            raise _wrong(where + key, value, "it must be " + must, "set %s to %s" % (where + key, must))
+        out[key] = value
+    return out
+
+
+def _objects(items, rows, where):
+    out = []
+    for i, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise _wrong("%s[%d]" % (where, i), "…", "it must be an object", "write {…}")
+        out.append(_section(item, rows, "%s[%d]." % (where, i)))
+    return out
+
+
+def check(data):
+    """Check a configuration and fill in defaults.
+
+    Args: data: what json.load gave.
+    Returns a new dict, every key present. Raises RootletError CONFIG.
+    """
+    if not isinstance(data, dict):
+        raise RootletError("CONFIG", "it is no JSON object", "start with { and end with }")
+    out = _section(data, _TOP, "")
+    out["wifi"] = _section(out["wifi"], _WIFI, "wifi.")
+    out["wifi"]["networks"] = _objects(out["wifi"]["networks"], _NETWORK, "wifi.networks")
+    out["clock"] = _section(out["clock"], _CLOCK, "clock.")
+    if out["https"] is not None:
+        out["https"] = _section(out["https"], _HTTPS, "https.")
+    out["mqtt"] = mqtt = _section(out["mqtt"], _MQTT, "mqtt.")
+    for one, other in (("cert", "key"), ("key", "cert"), ("password", "user")):
+        if mqtt[one] is not None and mqtt[other] is None:
+            raise RootletError("CONFIG", "mqtt.%s is given without mqtt.%s" % (one, other), "give both, or neither")
+    out["sensors"] = sensors = _objects(out["sensors"], _SENSOR, "sensors")
+    seen = []
+    for i, sensor in enumerate(sensors):
+        if sensor["name"] in seen:
+            raise _wrong("sensors[%d].name" % i, sensor["name"], "another sensor has it", "choose another name")
+        seen.append(sensor["name"])
+        if sensor["pin"] is None and sensor["kind"] in ("adc", "dht11", "dht22", "ds18b20"):
+            raise RootletError("CONFIG", "sensors[%d].pin is missing: %s needs it" % (i, sensor["kind"]), "add pin")
+    return out
+
+
+def load(path="config.json"):
+    """Read and check a configuration file. Raises RootletError CONFIG."""
+    try:
+        with open(path) as f:
+            text = f.read(16385)
+    except OSError:
+        raise RootletError("CONFIG", "%s cannot be read" % path, "copy one to the board: `rootlet deploy`") from None
+    if len(text) > 16384:
+        raise RootletError("CONFIG", "%s is larger than 16 KB" % path, "shorten it")
+    try:
+        data = json.loads(text)
+    except ValueError:
+        raise RootletError("CONFIG", "%s is not valid JSON" % path, "check it with `python3 -m json.tool`") from None
+    return check(data)

@@ -1,0 +1,73 @@
+"""Joins the first WiFi network that will have us, and says why where none will."""
+
+import asyncio
+
+import network
+
+from .deadline import Deadline
+from .errors import RootletError
+
+_REASONS = {"wrong_password": "WIFI_WRONG_PASSWORD", "no_ap": "WIFI_NO_AP", "no_ip": "WIFI_NO_DHCP"}
+_POLL_MS = 50
+# One answer may be a passing state (esp32 reports "no AP" while it still scans), three in a row are not.
+_CERTAIN = 3
+
+
+def start(settings, board):
+    """Switch the radio on.
+
+    Args: settings: the "wifi" section of the configuration. board: the board file.
+    Returns the WLAN interface.
+    """
+    network.country(settings["country"])
+    if settings["hostname"]:
+        network.hostname(settings["hostname"])
+    wlan = network.WLAN(network.STA_IF)
+    wlan.active(True)
+    power = board["wlan"]["pm"].get(settings["power"])
+    if power is not None:
+        wlan.config(pm=power)
+    return wlan
+
+
+def address(wlan):
+    """The IPv4 address in use, or None. The status alone is not proof: cyw43 has claimed to be up when it was not."""
+    ip = wlan.ifconfig()[0]
+    return ip if wlan.isconnected() and ip != "0.0.0.0" else None
+
+
+async def _try(wlan, entry, statuses, timeout_ms):
+    """Join one network: None when joined, else the name of the state it failed in."""
+    wlan.disconnect()
+    wlan.connect(entry["ssid"], entry["password"] or None)
+    deadline = Deadline(timeout_ms)
+    state, count = "", 0
+    while deadline.left():
+        if address(wlan):
+            return None
+        now = statuses.get(str(wlan.status()), "failed")
+        count = count + 1 if now == state else 1
+        state = now
+        if count >= _CERTAIN and state in ("wrong_password", "no_ap", "failed"):
+            break
+        await asyncio.sleep_ms(_POLL_MS)
+    wlan.disconnect()
+    return state
+
+
+async def join(wlan, settings, board):
+    """Join one of the configured networks, tried in order.
+
+    Returns (SSID, IPv4 address). Raises RootletError WIFI_*, with the most telling reason and each network's state.
+    """
+    states = []
+    for entry in settings["networks"]:
+        state = await _try(wlan, entry, board["wlan"]["status"], settings["timeout_s"] * 1000)
+        if state is None:
+            return entry["ssid"], address(wlan)
+        states.append((entry["ssid"], state))
+    fact = ", ".join("'%s': %s" % row for row in states)
+    for name in ("wrong_password", "no_ip"):
+        if name in [state for _, state in states]:
+            raise RootletError(_REASONS[name], fact)
+    raise RootletError(_REASONS.get(states[-1][1], "WIFI_FAILED"), fact)
