@@ -113,15 +113,18 @@ _SENSOR = (
 )
 
 
-def _show(key, value):
-    if key.split(".")[-1] in _SECRET:
+def _show(key, value, known=True):
+    """A value for an error text. What is or may hold a secret is left out: a mistyped "password" too."""
+    if key.split(".")[-1] in _SECRET or (isinstance(value, str) and not known):
         return "(not shown)"
+    if value and isinstance(value, (dict, list)):
+        return "{…}" if isinstance(value, dict) else "[…]"
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _wrong(key, value, reason, fix):
-    return RootletError("CONFIG", "%s is %s: %s" % (key, _show(key, value), reason), fix)
+def _wrong(key, value, reason, fix, known=True):
+    return RootletError("CONFIG", "%s is %s: %s" % (key, _show(key, value, known), reason), fix)
 
 
 def _close(name, names):
@@ -140,7 +143,7 @@ def _section(data, rows, where):
         if key not in names:
             near = _close(key, names)
             fix = 'write "%s"' % near if near else "remove it; known here: " + ", ".join(names)
-            raise _wrong(where + key, data[key], "no such key", fix)
+            raise _wrong(where + key, data[key], "no such key", fix, known=False)
     out = {}
     for key, check, default, must in rows:
         if key not in data:
@@ -160,7 +163,7 @@ def _objects(items, rows, where):
     out = []
     for i, item in enumerate(items):
         if not isinstance(item, dict):
-            raise _wrong("%s[%d]" % (where, i), "…", "it must be an object", "write {…}")
+            raise _wrong("%s[%d]" % (where, i), item, "it must be an object", "write {…}", known=False)
         out.append(_section(item, rows, "%s[%d]." % (where, i)))
     return out
 

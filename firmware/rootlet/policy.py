@@ -1,6 +1,7 @@
 """What a certificate must be for Rootlet to go on: stricter than Mbed TLS, in the same words everywhere."""
 
 from . import x509
+from .dates import date
 from .errors import RootletError
 
 _KEYS = ("P-256", "P-384", "P-521")
@@ -33,19 +34,6 @@ def name_matches(pattern, host):
         return pattern == host and bool(host)
     first, dot, rest = host.partition(".")
     return bool(first and dot) and "." in rest and pattern[2:] == rest and "*" not in rest
-
-
-def date(seconds):
-    """Unix seconds as YYYY-MM-DD; for people. Civil-from-days, so that every port's epoch gives the same."""
-    days = seconds // 86400 + 719468
-    era = days // 146097
-    of_era = days - era * 146097
-    year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
-    of_year = of_era - (365 * year + year // 4 - year // 100)
-    month = (5 * of_year + 2) // 153
-    day = of_year - (153 * month + 2) // 5 + 1
-    month = month + 3 if month < 10 else month - 9
-    return "%04d-%02d-%02d" % (year + era * 400 + (month <= 2), month, day)
 
 
 def check_any(cert, now):

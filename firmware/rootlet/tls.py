@@ -25,6 +25,7 @@ _CLOSED_ERRNOS = (32, 54, 103, 104, 128)  # EPIPE, ECONNRESET, ECONNABORTED by t
 _ENOMEM = 12
 _TRIES = 3
 _BUFFER = 512
+_LARGEST_READ = 16384
 
 
 class _Judge:
@@ -183,7 +184,9 @@ class Stream:
             self._await(READ, deadline)
 
     def read(self, size):
-        """Exactly `size` bytes. Raises RootletError NET_TIMEOUT, NET_CLOSED."""
+        """Exactly `size` bytes, at most 16,384. Raises RootletError NET_TIMEOUT, NET_CLOSED; ValueError."""
+        if not 0 <= size <= _LARGEST_READ:
+            raise ValueError("read of %d bytes" % size)
         pos = self._pos
         if self._end - pos >= size:
             self._pos = pos + size

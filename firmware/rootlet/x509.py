@@ -1,5 +1,7 @@
 """Reads X.509 certificates (DER) far enough to judge them. Bytes in, facts out; no I/O, no recursion."""
 
+from .dates import unix_time
+
 # Structure: RFC 5280 section 4.1; encoding: X.690 (DER).
 
 # OID value bytes, as they stand in the certificate.
@@ -75,16 +77,6 @@ def _expect(der, pos, end, tag):
     if found != tag:
         raise Malformed("tag 0x%02x where 0x%02x belongs" % (found, tag))
     return start, stop
-
-
-def unix_time(year, month, day, hour=0, minute=0, second=0):
-    """Seconds from 1970-01-01 to a UTC date; the same on every port, whatever its epoch."""
-    y = year - (month <= 2)
-    era = y // 400
-    of_era = y - era * 400
-    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
-    return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 
 def _time(der, pos, end):

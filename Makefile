@@ -1,0 +1,57 @@
+# Each target sets up what it needs. `make demo` first, `make test` before a commit.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+STUBS := build/stubs
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: help setup demo test check bench fuzz soak clean
+
+help:
+	@echo "make demo    everything on this machine, no board: CA, broker, virtual Pico W, readings, refusals"
+	@echo "make test    checks and all tests"
+	@echo "make check   ruff and mypy only"
+	@echo "make bench   speed and size, as ratios to stock umqtt.simple"
+	@echo "make fuzz    long fuzzing of everything that reads bytes from outside"
+	@echo "make soak    an hour of the virtual board against a real broker"
+	@echo "make clean   remove build/ and .venv/"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@sh host_tools/setup.sh $(PYTHON) $(VENV)
+
+demo: $(READY)
+	@$(BIN)/rootlet demo
+
+check: $(READY) $(STUBS)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy host_tools tests/pki.py
+	$(BIN)/mypy --config-file firmware/mypy.ini
+
+# The stubs describe MicroPython's `socket`, `time`, …, so they live apart from the venv's own packages.
+$(STUBS)/.ready: constraints.txt $(READY)
+	@rm -rf $(STUBS)
+	@$(BIN)/pip install --quiet --no-deps --target $(STUBS) -c constraints.txt \
+		micropython-rp2-rpi_pico_w-stubs micropython-stdlib-stubs micropython-umqtt-simple-stubs 2>/dev/null || \
+		$(BIN)/pip install --quiet --no-deps --target $(STUBS) -c constraints.txt \
+		micropython-rp2-rpi_pico_w-stubs micropython-stdlib-stubs
+	@touch $@
+
+test: check
+	$(BIN)/pytest -n 2 --dist loadfile
+
+bench: $(READY)
+	@$(BIN)/rootlet bench
+
+fuzz: $(READY)
+	ROOTLET_FUZZ_EXAMPLES=200000 $(BIN)/pytest tests/fuzz --timeout=3600
+
+soak: $(READY)
+	ROOTLET_SOAK_SECONDS=3600 $(BIN)/pytest tests/integration/test_gateway.py -k soak --timeout=4000
+
+clean:
+	rm -rf build $(VENV)

@@ -1,0 +1,43 @@
+"""Runs the firmware in a process of its own, on CPython or on real MicroPython with a bounded heap."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from host_tools.paths import FIRMWARE
+
+HEAP = "128K"
+INTERPRETERS = ("cpython", "micropython")
+_DEVICE = Path(__file__).parent / "integration" / "device.py"
+
+
+def command(interpreter: str, heap: str = HEAP) -> list[str]:
+    """How to start an interpreter."""
+    if interpreter == "cpython":
+        return [sys.executable]
+    return [str(Path(sys.executable).parent / "micropython"), "-X", f"heapsize={heap}"]
+
+
+def run_job(interpreter: str, job: dict[str, Any], folder: Path, heap: str = HEAP) -> list[dict[str, Any]]:
+    """Run the steps of a job (see integration/device.py) and return what each printed.
+
+    Args: folder: for the job file; the device's file names are relative to it.
+    """
+    from host_tools import umqtt
+
+    path = folder / f"job-{interpreter}.json"
+    path.write_text(json.dumps(job))
+    done = subprocess.run(
+        [*command(interpreter, heap), str(_DEVICE), str(FIRMWARE), str(umqtt.fetch()), str(path)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) == len(job["steps"])
+    return results

@@ -1,0 +1,99 @@
+"""config: a wrong file names the key, the value, the reason and the fix; secrets are never shown."""
+
+import json
+
+from rootlet import config
+from rootlet.errors import RootletError
+
+GOOD = {
+    "device": "pico-1",
+    "wifi": {"networks": [{"ssid": "home", "password": "secret-word"}], "country": "FR"},
+    "mqtt": {"host": "broker.example"},
+    "sensors": [{"kind": "simulated", "name": "demo"}],
+}
+
+
+def changed(path, value):
+    data = json.loads(json.dumps(GOOD))
+    at = data
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    return data
+
+
+def error(data):
+    try:
+        config.check(data)
+    except RootletError as e:
+        return e
+    raise AssertionError("accepted: %s" % data)
+
+
+def test_defaults_are_filled_in():
+    checked = config.check(GOOD)
+    assert checked["mqtt"]["port"] == 8883
+    assert checked["mqtt"]["qos"] == 1
+    assert checked["clock"]["every_s"] == 21600
+    assert checked["wifi"]["networks"][0]["ssid"] == "home"
+    assert checked["https"] is None
+    assert config.check(changed(["https"], None))["https"] is None
+
+
+def test_each_wrong_value_names_key_value_and_fix():
+    for path, value, key, shown in (
+        (["mqtt", "port"], 70000, "mqtt.port", "70000"),
+        (["mqtt", "port"], "8883", "mqtt.port", '"8883"'),
+        (["mqtt", "port"], True, "mqtt.port", "true"),
+        (["mqtt", "qos"], 2, "mqtt.qos", "2"),
+        (["mqtt", "topic"], "a/#", "mqtt.topic", '"a/#"'),
+        (["wifi", "country"], "fr", "wifi.country", '"fr"'),
+        (["wifi", "networks"], [], "wifi.networks", "[]"),
+        (["wifi", "networks", 0, "ssid"], "", "wifi.networks[0].ssid", '""'),
+        (["wifi", "power"], "max", "wifi.power", '"max"'),
+        (["device"], "a b", "device", '"a b"'),
+        (["device"], "a/b", "device", '"a/b"'),
+        (["https"], {"url": "http://x"}, "https.url", '"http://x"'),
+        (["sensors", 0, "kind"], "geiger", "sensors[0].kind", '"geiger"'),
+        (["sensors", 0, "every_s"], 0, "sensors[0].every_s", "0"),
+        (["clock"], {"servers": "pool"}, "clock.servers", '"pool"'),
+        (["mqtt"], None, "mqtt", "null"),
+    ):
+        e = error(changed(path, value))
+        assert e.code == "CONFIG"
+        assert e.fact.startswith(key + " is " + shown + ": "), e.fact
+        assert e.fix, e.fact
+
+
+def test_missing_and_unknown_keys():
+    data = changed(["mqtt"], {})
+    assert "mqtt.host is missing" in error(data).fact
+    e = error(changed(["mqtt", "prot"], 1))
+    assert "mqtt.prot is 1: no such key" in e.fact
+    assert e.fix == 'write "port"'
+    e = error(changed(["mqtt", "zzz"], 1))
+    assert "known here" in e.fix
+
+
+def test_a_password_is_never_shown():
+    for path in (["wifi", "networks", 0, "password"], ["mqtt", "password"]):
+        text = str(error(changed(path, "hunter2" * 50)))
+        assert "hunter2" not in text
+        assert "(not shown)" in text
+    text = str(error(changed(["wifi", "networks", 0, "passwort"], "hunter2")))
+    assert "hunter2" not in text, text
+    text = str(error(changed(["wifi", "networks"], {"ssid": "home", "password": "hunter2"})))
+    assert "hunter2" not in text, text
+
+
+def test_pairs():
+    assert "without mqtt.key" in error(changed(["mqtt", "cert"], "a.der")).fact
+    assert "without mqtt.user" in error(changed(["mqtt", "password"], "x")).fact
+    assert "pin is missing" in error(changed(["sensors", 0, "kind"], "adc")).fact
+    twice = changed(["sensors"], GOOD["sensors"] * 2)
+    assert "another sensor has it" in error(twice).fact
+
+
+def test_not_an_object():
+    for data in ([], None, 1, "x"):
+        assert error(data).code == "CONFIG"
