@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STUBS := build/stubs
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help setup demo test check bench fuzz soak clean
 
@@ -35,9 +34,7 @@ check: $(READY) $(STUBS)/.ready
 # The stubs describe MicroPython's `socket`, `time`, …, so they live apart from the venv's own packages.
 $(STUBS)/.ready: constraints.txt $(READY)
 	@rm -rf $(STUBS)
-	@$(BIN)/pip install --quiet --no-deps --target $(STUBS) -c constraints.txt \
-		micropython-rp2-rpi_pico_w-stubs micropython-stdlib-stubs micropython-umqtt-simple-stubs 2>/dev/null || \
-		$(BIN)/pip install --quiet --no-deps --target $(STUBS) -c constraints.txt \
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(STUBS) -c constraints.txt \
 		micropython-rp2-rpi_pico_w-stubs micropython-stdlib-stubs
 	@touch $@
 

@@ -61,7 +61,7 @@ _NEEDED = object()
 SENSOR_KINDS = ("internal_temperature", "adc", "dht11", "dht22", "ds18b20", "simulated")
 
 # Each row: key, check, default (or _NEEDED), what it must be.
-_TOP = (
+_TOP: tuple = (
     ("device", _device, _NEEDED, "1 to 48 letters, digits, '-', '_' or '.'"),
     ("wifi", _dict, _NEEDED, "an object with networks, country, …"),
     ("clock", _dict, {}, "an object with servers, timeout_s"),
@@ -72,7 +72,7 @@ _TOP = (
 )
 _WIFI = (
     ("networks", lambda v: isinstance(v, list) and 0 < len(v) <= 8, _NEEDED, "a list of 1 to 8 networks"),
-    ("country", _country, "XX", "a two-letter country code in capitals, such as \"FR\""),
+    ("country", _country, "XX", 'a two-letter country code in capitals, such as "FR"'),
     ("hostname", lambda v: _device(v) and len(v) <= 32, None, "1 to 32 letters, digits or '-'"),
     ("power", _one_of("none", "performance", "powersave"), "performance", "none, performance or powersave"),
     ("timeout_s", _whole(1, 120), 20, "1 to 120 seconds"),
@@ -82,7 +82,12 @@ _NETWORK = (
     ("password", _psk, "", "8 to 63 characters, or empty for an open network"),
 )
 _CLOCK = (
-    ("servers", _servers, ["pool.ntp.org", "time.cloudflare.com", "time.google.com"], "a list of 1 to 8 \"host\" or \"host:port\""),
+    (
+        "servers",
+        _servers,
+        ["pool.ntp.org", "time.cloudflare.com", "time.google.com"],
+        'a list of 1 to 8 "host" or "host:port"',
+    ),
     ("timeout_s", _whole(1, 30), 3, "1 to 30 seconds"),
     ("every_s", _whole(60, 604800), 21600, "60 to 604800 seconds"),
 )
@@ -107,9 +112,14 @@ _SENSOR = (
     ("kind", _one_of(*SENSOR_KINDS), _NEEDED, "one of " + ", ".join(SENSOR_KINDS)),
     ("name", _device, _NEEDED, "1 to 48 letters, digits, '-', '_' or '.'"),
     ("pin", _whole(0, 60), None, "a GPIO number"),
-    ("every_s", lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0.05 <= v <= 86400, 10, "0.05 to 86400 seconds"),
+    (
+        "every_s",
+        lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0.05 <= v <= 86400,
+        10,
+        "0.05 to 86400 seconds",
+    ),
     ("scale", lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), 1, "a number"),
-    ("unit", lambda v: _text(v, 16), None, "text such as \"V\""),
+    ("unit", lambda v: _text(v, 16), None, 'text such as "V"'),
 )
 
 

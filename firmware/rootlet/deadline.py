@@ -1,8 +1,7 @@
 """A point in time after which waiting is an error, on clocks that wrap round."""
 
-import time
-
 import select
+import time
 
 
 class Deadline:

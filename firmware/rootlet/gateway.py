@@ -19,7 +19,7 @@ _IDLE_MS = 20
 
 def log(topic, text):
     """One line on the console: seconds since boot, topic, text."""
-    print("[%8.3f] %s: %s" % (time.ticks_ms() / 1000, topic, text))
+    print("[%8.3f] %s: %s" % (time.ticks_diff(time.ticks_ms(), 0) / 1000, topic, text))
 
 
 def backoff_ms(attempt):
@@ -152,7 +152,10 @@ class Gateway:
         client = self.client
         client.connect()
         s = client.sock
-        log("mqtt", "connected to %s:%d by %s" % (client.server, client.port, "mutual TLS" if client.trust.cert else "TLS"))
+        log(
+            "mqtt",
+            "connected to %s:%d by %s" % (client.server, client.port, "mutual TLS" if client.trust.cert else "TLS"),
+        )
         log("mqtt", "verified: %s, %s, chain %s" % (s.version, s.cipher, " > ".join(s.chain)))
         client.publish(self._topic("status"), "online", retain=True, qos=1)
         self.clock.keep()

@@ -28,7 +28,7 @@ class Parser:
     def feed(self, data):
         """Take bytes, return the list of body pieces (memoryviews of data) found in them. Raises BadResponse."""
         data = memoryview(data)
-        pieces = []
+        pieces: list = []
         pos = 0
         while pos < len(data) and not self.done:
             pos = self._state(data, pos, pieces)

@@ -65,7 +65,8 @@ class Client(MQTTClient):
         self.trust = trust
         self.window = window
         self.timeout_ms = timeout_ms
-        self.inflight = {}  # packet id -> PUBLISH packet, until its PUBACK
+        self.pid = 0
+        self.inflight: dict = {}  # packet id -> PUBLISH packet, until its PUBACK
         self.on_ack = None
         self._granted = None
 

@@ -59,9 +59,7 @@ def check_any(cert, now):
 def check_signature(cert):
     """No signature by MD5 or SHA-1, none that Mbed TLS on a board cannot check. Not asked of a trusted root."""
     if not (cert.signature.startswith("SHA256-") or cert.signature[:7] in ("SHA384-", "SHA512-")):
-        raise RootletError(
-            "CERT_WEAK_SIGNATURE", "'%s' is signed with %s" % (x509.label(cert.subject), cert.signature)
-        )
+        raise RootletError("CERT_WEAK_SIGNATURE", "'%s' is signed with %s" % (x509.label(cert.subject), cert.signature))
 
 
 def check_ca(cert):

@@ -1,6 +1,7 @@
 """Opens verified TLS connections. There is no way to open one that is not verified."""
 
 import errno
+import gc
 import select
 import socket
 
@@ -26,6 +27,8 @@ _ENOMEM = 12
 _TRIES = 3
 _BUFFER = 512
 _LARGEST_READ = 16384
+# With less free than this, on rp2, "not correctly signed" may mean that memory ran out (measured: under 48 KB).
+_CERTAIN_FREE = 49152
 
 
 class _Judge:
@@ -39,6 +42,7 @@ class _Judge:
         self.chain = []
         self.top = None
         self.leaf_seen = False
+        self.free = gc.mem_free()
 
     def __call__(self, der, depth):
         # Nothing may be raised from here: it would jump through Mbed TLS and leak what it holds.
@@ -84,6 +88,8 @@ class _Judge:
         parsed = [x509.parse(root) for root in self.roots]
         for root in parsed:
             if root.subject == top.issuer:
+                if self.free < _CERTAIN_FREE:
+                    return RootletError("TLS_MEMORY", "%d B were free, a signature could not be checked" % self.free)
                 return RootletError("CERT_UNKNOWN_CA", "a root named '%s' is embedded, but its key differs" % issuer)
         # A leaf alone that tells where its issuer is published, or whose issuer belongs to an embedded root's owner.
         if len(self.chain) == 1 and (top.has_aia or self._is_kin(parsed, top)):
@@ -288,7 +294,7 @@ def _dial(address, host, port, deadline):
 
 def _context(trust, judge):
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = tls.CERT_REQUIRED
+    context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]  # absent from the stubs
     try:
         for root in trust.roots:
             context.load_verify_locations(root)
@@ -300,7 +306,7 @@ def _context(trust, judge):
             context.load_cert_chain(cert, key)
         except (ValueError, OSError) as e:
             raise RootletError("TLS_IDENTITY", "'%s' or '%s': %s" % (trust.cert, trust.key, e.args[0])) from None
-    context.verify_callback = judge
+    context.verify_callback = judge  # type: ignore[attr-defined]
     return context
 
 
@@ -313,24 +319,26 @@ def _why(e, judge):
     if isinstance(e, RootletError):
         codes = {"NET_TIMEOUT": "TLS_TIMEOUT", "NET_CLOSED": "TLS_CLOSED"}
         return RootletError(codes[e.code], e.fact) if e.code in codes else e
-    detail = e.args[0] if e.args else ""
     if isinstance(e, ValueError):
-        if "not correctly signed" in detail:
-            return judge.untrusted()
-        return RootletError("TLS_FAILED", detail.strip())
-    if detail == _ENOMEM or detail in _ALLOC_FAILED:
+        return judge.untrusted() if "not correctly signed" in str(e) else RootletError("TLS_FAILED", str(e).strip())
+    return _why_mbedtls(e.args[0] if e.args else 0, judge)
+
+
+def _why_mbedtls(code: int, judge):
+    """The same for an OSError, by the number Mbed TLS or the socket gave."""
+    if code == _ENOMEM or code in _ALLOC_FAILED:
         return RootletError("TLS_MEMORY", "largest free block %d B" % memory.largest_block())
-    if detail in (_CONN_EOF, _CLOSE_NOTIFY) or detail in _CLOSED_ERRNOS:
+    if code in (_CONN_EOF, _CLOSE_NOTIFY) or code in _CLOSED_ERRNOS:
         return RootletError("TLS_CLOSED", judge.host)
-    if detail == _FATAL_ALERT:
+    if code == _FATAL_ALERT:
         return RootletError("TLS_REFUSED" if judge.leaf_seen else "TLS_VERSION", "it sent a fatal alert")
-    if detail in _NOT_TLS:
+    if code in _NOT_TLS:
         return RootletError("TLS_NOT_TLS", "what came is no TLS record")
-    if detail in _VERSION:
-        return RootletError("TLS_VERSION", "Mbed TLS code %d" % detail)
-    if _X509_RANGE[0] <= detail <= _X509_RANGE[1]:
-        return RootletError("CERT_MALFORMED", "Mbed TLS code %d" % detail)
-    return RootletError("TLS_FAILED", "Mbed TLS code %s" % detail)
+    if code in _VERSION:
+        return RootletError("TLS_VERSION", "Mbed TLS code %d" % code)
+    if _X509_RANGE[0] <= code <= _X509_RANGE[1]:
+        return RootletError("CERT_MALFORMED", "Mbed TLS code %d" % code)
+    return RootletError("TLS_FAILED", "Mbed TLS code %s" % code)
 
 
 def _handshake(sock, hello, poller, deadline):

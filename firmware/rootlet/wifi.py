@@ -33,7 +33,7 @@ def start(settings, board):
 def address(wlan):
     """The IPv4 address in use, or None. The status alone is not proof: cyw43 has claimed to be up when it was not."""
     ip = wlan.ifconfig()[0]
-    return ip if wlan.isconnected() and ip != "0.0.0.0" else None
+    return ip if wlan.isconnected() and ip != "0.0.0.0" else None  # noqa: S104
 
 
 async def _try(wlan, entry, statuses, timeout_ms):

@@ -248,7 +248,7 @@ def _names(cert, der, pos, end):
 
 def _oids(der, pos, end):
     pos, end = _expect(der, pos, end, 0x30)
-    found = []
+    found: list = []
     while pos < end:
         start, pos = _expect(der, pos, end, 0x06)
         if len(found) >= _MAX_EXTENSIONS:

@@ -69,7 +69,10 @@ def test_the_leaf_names_the_host():
 
 def test_the_leaf_may_serve():
     assert code(policy.check_server, certificate(eku=[x509.SERVER_AUTH]), "broker.example") is None
-    assert code(policy.check_server, certificate(eku=[b"\x2b\x06\x01\x05\x05\x07\x03\x02"]), "broker.example") == "CERT_USAGE"
+    assert (
+        code(policy.check_server, certificate(eku=[b"\x2b\x06\x01\x05\x05\x07\x03\x02"]), "broker.example")
+        == "CERT_USAGE"
+    )
     assert code(policy.check_server, certificate(eku=[]), "broker.example") == "CERT_USAGE"
 
 

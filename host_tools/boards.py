@@ -1,0 +1,179 @@
+"""The boards Rootlet knows: reads boards/<id>.json and checks its shape."""
+
+import json
+from typing import Any, Literal, NotRequired, TypedDict, cast
+
+from host_tools.failure import Exit, Failure
+from host_tools.paths import BOARDS
+
+WLAN_WORDS = frozenset({"wrong_password", "no_ap", "failed", "idle", "joining", "no_ip", "got_ip"})
+"""What a WLAN status number may mean; the firmware knows these words only."""
+
+
+class Flash(TypedDict):
+    """Flash layout, bytes."""
+
+    size_bytes: int
+    filesystem_bytes: int
+    romfs_bytes: int
+
+
+class Pins(TypedDict):
+    """GPIO numbers (or names) by use."""
+
+    led: str | int | None
+    adc: list[int]
+    reserved: list[int]
+
+
+class Wlan(TypedDict):
+    """WLAN numbers of the port: status -> word, network.STAT_* constants, pm -> value, errno of a failed DNS query."""
+
+    status: dict[str, str]
+    constants: dict[str, int]
+    pm: dict[str, int]
+    dns_errno: int
+    hostname: str
+
+
+class Tls(TypedDict):
+    """What a TLS connection needs, bytes, and from which heap."""
+
+    heap: Literal["gc", "idf"]
+    block_bytes: int
+    out_block_bytes: int
+    free_bytes: int
+
+
+class Temperature(TypedDict):
+    """How the chip's own temperature is read."""
+
+    kind: Literal["rp2_adc", "esp32_mcu", "esp32_raw"]
+    channel: NotRequired[int]
+
+
+class Board(TypedDict):
+    """One board file."""
+
+    id: str
+    name: str
+    port: Literal["rp2", "esp32"]
+    chip: str
+    arch: str
+    cpu_hz: int
+    heap_bytes: int
+    flash: Flash
+    pins: Pins
+    led: str | int | None
+    epoch_year: Literal[1970, 2000]
+    clock_start: str
+    wlan: Wlan
+    busy_errnos: list[int]
+    tls: Tls
+    temperature: Temperature
+    quirks: list[str]
+    sources: list[str]
+
+
+_LED = (str, int, type(None))
+_SHAPE: dict[str, Any] = {
+    "id": str,
+    "name": str,
+    "port": {"rp2", "esp32"},
+    "chip": str,
+    "arch": {"armv6m", "armv7m", "armv7emsp", "xtensawin", "rv32imc"},
+    "cpu_hz": int,
+    "heap_bytes": int,
+    "flash": {"size_bytes": int, "filesystem_bytes": int, "romfs_bytes": int},
+    "pins": {"led": _LED, "adc": [int], "reserved": [int]},
+    "led": _LED,
+    "epoch_year": {1970, 2000},
+    "clock_start": str,
+    "wlan": {"status": dict, "constants": dict, "pm": dict, "dns_errno": int, "hostname": str},
+    "busy_errnos": [int],
+    "tls": {"heap": {"gc", "idf"}, "block_bytes": int, "out_block_bytes": int, "free_bytes": int},
+    "temperature": dict,
+    "quirks": [str],
+    "sources": [str],
+}
+_TEMPERATURE_KINDS = {"rp2_adc", "esp32_mcu", "esp32_raw"}
+
+
+def _is(value: object, kind: Any) -> bool:
+    # bool is an int to Python, never to a board file.
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _shape_problems(value: object, shape: Any, where: str) -> list[str]:
+    if isinstance(shape, set):
+        return [] if value in shape else [f"{where}: {value!r} is none of {sorted(shape)}"]
+    if isinstance(shape, list):
+        good = isinstance(value, list) and all(_is(item, shape[0]) for item in value)
+        return [] if good else [f"{where}: not a list of {shape[0].__name__}"]
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return [f"{where}: not an object"]
+        found = [f"{where}.{key}: missing" for key in shape.keys() - value.keys()]
+        found += [f"{where}.{key}: unknown" for key in value.keys() - shape.keys()]
+        for key in shape.keys() & value.keys():
+            found += _shape_problems(value[key], shape[key], f"{where}.{key}")
+        return found
+    return [] if _is(value, shape) else [f"{where}: {value!r} has the wrong type"]
+
+
+def problems(data: object) -> list[str]:
+    """What is wrong with a board file's content; an empty list when nothing is."""
+    found = _shape_problems(data, _SHAPE, "board")
+    if found:
+        return sorted(found)
+    board = cast(Board, data)
+    for number, word in board["wlan"]["status"].items():
+        if not number.lstrip("-").isdigit() or word not in WLAN_WORDS:
+            found.append(f"board.wlan.status: {number!r}: {word!r}")
+    for table in ("constants", "pm"):
+        if not all(_is(value, int) for value in board["wlan"][table].values()):  # type: ignore[literal-required]
+            found.append(f"board.wlan.{table}: not all integers")
+    if set(board["wlan"]["pm"]) != {"none", "performance", "powersave"}:
+        found.append("board.wlan.pm: wants none, performance, powersave")
+    kind = board["temperature"].get("kind")
+    if kind not in _TEMPERATURE_KINDS or (kind == "rp2_adc" and not _is(board["temperature"].get("channel"), int)):
+        found.append("board.temperature: wants a known kind, and a channel for rp2_adc")
+    if board["flash"]["filesystem_bytes"] >= board["flash"]["size_bytes"]:
+        found.append("board.flash: the file system is not smaller than the flash")
+    if board["led"] != board["pins"]["led"]:
+        found.append("board.led: differs from board.pins.led")
+    return sorted(found)
+
+
+def ids() -> list[str]:
+    """The ids of all boards, sorted."""
+    return sorted(path.stem for path in BOARDS.glob("*.json"))
+
+
+def load(board_id: str) -> Board:
+    """The board file of that id.
+
+    Raises:
+        Failure: usage (exit code 2) on an unknown id, with the known ones; failed (1) on a damaged board file.
+    """
+    known = ids()
+    if board_id not in known:
+        raise Failure(
+            f"there is no board '{board_id}'", f"known: {', '.join(known)}", "rootlet boards", code=Exit.USAGE
+        )
+    path = BOARDS / f"{board_id}.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Failure(f"boards/{path.name} is damaged", str(error), f"git checkout boards/{path.name}") from None
+    found = problems(data)
+    if not found and data["id"] != board_id:
+        found = [f"board.id: {data['id']!r} is not the file's name"]
+    if found:
+        raise Failure(f"boards/{path.name} is damaged", "; ".join(found[:3]), f"git checkout boards/{path.name}")
+    return cast(Board, data)
+
+
+def all_boards() -> list[Board]:
+    """All boards, by id. Raises Failure on a damaged board file."""
+    return [load(board_id) for board_id in ids()]

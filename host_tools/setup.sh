@@ -1,0 +1,37 @@
+#!/bin/sh
+# Makes the virtual environment and, as root on Debian, installs the system packages that are absent.
+# Usage: setup.sh PYTHON VENV
+set -eu
+python=$1
+venv=$2
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "error: Python 3.11 or newer is needed" >&2
+    echo "because: $("$python" --version 2>&1)" >&2
+    echo "try: make PYTHON=python3.12 (or the path of a newer Python)" >&2
+    exit 1
+}
+
+# Mosquitto and openssl serve the demo and the tests; without Mosquitto the embedded broker steps in.
+missing=
+command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="mosquitto"
+command -v openssl >/dev/null || missing="$missing openssl"
+"$python" -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "setup: installing $missing"
+        export DEBIAN_FRONTEND=noninteractive
+        # shellcheck disable=SC2086
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >/dev/null 2>&1 || \
+            echo "setup: could not install $missing; try: apt-get install $missing" >&2
+        # The package starts a service of its own, which nothing here uses.
+        service mosquitto stop >/dev/null 2>&1 || true
+    else
+        echo "setup: absent: $missing; try: sudo apt-get install $missing (macOS: brew install $missing)" >&2
+    fi
+fi
+
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+echo "setup: installing Python packages into $venv"
+"$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,broker,dev]'
+touch "$venv/.ready"
