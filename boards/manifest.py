@@ -1,15 +1,21 @@
 # Freezes Rootlet into a firmware build, so that its code takes flash, not heap.
 #
-# `make umqtt` (or any first `make`) fetches umqtt.simple into the build folder; then, in a MicroPython checkout:
+# umqtt.simple must be in the build folder first (`make test` or `make demo` puts it there).
+# Then, in a MicroPython checkout, with an absolute path:
 #   make -C ports/rp2 BOARD=RPI_PICO_W FROZEN_MANIFEST=/path/to/rootlet/boards/manifest.py
 #   make -C ports/esp32 BOARD=ESP32_GENERIC FROZEN_MANIFEST=/path/to/rootlet/boards/manifest.py
 # main.py, boot.py, the configuration, keys and trust roots stay on the file system: they differ from board to board.
 
-# What the board would freeze without us: some boards have a manifest of their own, others take their port's.
-include("$(PORT_DIR)/boards/manifest.py")
-# The Pico W's own adds these two to that of its port; naming them again on other boards does no harm.
+# What stock builds of both ports freeze, named one by one: the esp32 port's own list also has umqtt.simple,
+# in another version, and the same module cannot be frozen twice.
+freeze("$(PORT_DIR)/modules")
+include("$(MPY_DIR)/extmod/asyncio")
 require("bundle-networking")
 require("aioble")
+require("dht")
+require("ds18x20")
+require("neopixel")
+require("onewire")
 
 package("rootlet", base_path="../firmware")
 package("umqtt", files=("simple.py",), base_path="../build/umqtt")

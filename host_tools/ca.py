@@ -1,34 +1,35 @@
 """A private certificate authority in a directory: makes the root, server and device certificates."""
 
-import re
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from host_tools import certinfo, x509_names
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import CA_PRIVATE, PRIVATE, File, make_directory, write_all
+from host_tools.x509_build import (
+    Life,
+    PrivateKey,
+    builder,
+    key_bytes,
+    key_usage,
+    new_key,
+    protection_by,
+    signature_hash,
+)
 
 DEFAULT_DIRECTORY = Path("ca-data")
 DEFAULT_SUBJECT = "/O=Rootlet/CN=Rootlet private CA"
-KEY_TYPES = ("p256", "p384", "rsa2048", "rsa3072", "rsa4096")
 CA_DAYS = 3650
 SERVER_DAYS = 397
 DEVICE_DAYS = 825
-# Clocks differ: a certificate that starts at this very second would be refused by a board that is a little behind.
-_BACKDATE = timedelta(hours=1)
-_FIRST = datetime(1950, 1, 1, tzinfo=UTC)
-_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-_ED = ("ed25519", "ed448", "x25519", "x448")
-
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,14 @@ class Authority:
             ips: IP addresses.
             days: life from now; by default SERVER_DAYS, or as long as the CA lives.
             not_before, not_after: exact dates (UTC where naive) in place of `days`.
-            key_type: one of KEY_TYPES.
+            key_type: see x509_build.KEY_TYPES.
             force: replace one of the same name; the old files stay as .bak.
         Raises: Failure.
         """
         san = x509_names.server_names(names, ips)
-        first = str(san[0].value)
-        life = _Life(days, not_before, not_after, SERVER_DAYS)
-        return self._issue("server", first, san, ExtendedKeyUsageOID.SERVER_AUTH, life, key_type, force)
+        life = Life(days, not_before, not_after, SERVER_DAYS)
+        use = ExtendedKeyUsageOID.SERVER_AUTH
+        return self._issue("server", str(san[0].value), san, use=use, life=life, key_type=key_type, force=force)
 
     def issue_device(
         self,
@@ -106,94 +107,50 @@ class Authority:
     ) -> Issued:
         """A clientAuth certificate with CN=device_id, for mutual TLS. Arguments as for issue_server."""
         san = [x509_names.device_name(device_id)]
-        life = _Life(days, not_before, not_after, DEVICE_DAYS)
-        return self._issue("device", device_id, san, ExtendedKeyUsageOID.CLIENT_AUTH, life, key_type, force)
+        life = Life(days, not_before, not_after, DEVICE_DAYS)
+        use = ExtendedKeyUsageOID.CLIENT_AUTH
+        return self._issue("device", device_id, san, use=use, life=life, key_type=key_type, force=force)
 
     def _issue(
         self,
         kind: str,
         name: str,
         san: list[x509.GeneralName],
+        *,
         use: x509.ObjectIdentifier,
-        life: "_Life",
+        life: Life,
         key_type: str,
         force: bool,
     ) -> Issued:
         start, end, notes = life.within(self.cert)
-        key = _new_key(key_type)
+        key = new_key(key_type)
         # A name too long for a CN (RFC 5280 ub-common-name) stands in the SAN alone, which is critical then.
         subject = x509_names.common_name(name) if len(name) <= 64 else x509.Name([])
         ski = self.cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         cert = (
-            _builder(subject, self.cert.subject, key, start, end)
+            builder(subject, self.cert.subject, key, start, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             # Without keyEncipherment no TLS suite without forward secrecy can use this key.
-            .add_extension(_key_usage(ca=False), critical=True)
+            .add_extension(key_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
             .add_extension(x509.SubjectAlternativeName(san), critical=not list(subject))
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
-            .sign(self.key, _hash(self.key))
+            .sign(self.key, signature_hash(self.key))
         )
         folder = self.directory / "issued"
         make_directory(folder)
         stem = f"{kind}-{_file_name(name)}"
         crt_pem, crt_der, key_pem, key_der = (
-            folder / f"{stem}.{end}" for end in ("crt.pem", "crt.der", "key.pem", "key.der")
+            folder / f"{stem}.{ending}" for ending in ("crt.pem", "crt.der", "key.pem", "key.der")
         )
         files = [
-            File(key_pem, _key_bytes(key, serialization.Encoding.PEM), PRIVATE),
-            File(key_der, _key_bytes(key, serialization.Encoding.DER), PRIVATE),
-            File(crt_pem, cert.public_bytes(serialization.Encoding.PEM)),
+            File(key_pem, key_bytes(key, Encoding.PEM), PRIVATE),
+            File(key_der, key_bytes(key, Encoding.DER), PRIVATE),
+            File(crt_pem, cert.public_bytes(Encoding.PEM)),
             File(crt_der, certinfo.der(cert)),
         ]
         write_all(files, force=force)
         return Issued(kind, name, cert, crt_pem, crt_der, key_pem, key_der, tuple(notes))
-
-
-@dataclass(frozen=True)
-class _Life:
-    """The dates that were asked for, turned into dates a certificate can have."""
-
-    days: int | None
-    not_before: datetime | None
-    not_after: datetime | None
-    default_days: int
-
-    def span(self) -> tuple[datetime, datetime]:
-        """Start and end. Raises Failure (usage) for dates that make no sense."""
-        now = datetime.now(UTC).replace(microsecond=0)
-        if self.days is not None and self.not_after is not None:
-            raise _bad_dates("--days and --not-after both say when it ends", "give one of them")
-        if self.days is not None and self.days < 1:
-            raise _bad_dates(f"it would last {self.days} days", "--days 1 or more")
-        start = x509_names.utc(self.not_before) if self.not_before else now - _BACKDATE
-        try:
-            base = start if self.not_before else now
-            end = base + timedelta(days=self.default_days if self.days is None else self.days)
-        except OverflowError:
-            end = _LAST + timedelta(0) if self.days is None else _too_long(self.days)
-        if self.not_after is not None:
-            end = x509_names.utc(self.not_after)
-        if start < _FIRST or end > _LAST:
-            raise _bad_dates("a certificate holds dates from 1950 to 9999 (RFC 5280)", "other dates")
-        if end <= start:
-            raise _bad_dates(f"it would end {_day(end)}, before it starts {_day(start)}", "other dates")
-        return start, end
-
-    def within(self, ca: x509.Certificate) -> tuple[datetime, datetime, list[str]]:
-        """As span, but not past the CA's own end: a default is shortened with a note, an explicit date is refused."""
-        start, end = self.span()
-        last = ca.not_valid_after_utc
-        if end <= last:
-            return start, end, []
-        if self.days is not None or self.not_after is not None:
-            raise _bad_dates(
-                f"it would end {_day(end)}, after the CA itself, which ends {_day(last)}",
-                "fewer --days, or a new CA with `rootlet ca init`",
-            )
-        if last <= start:
-            raise _bad_dates(f"the CA ended {_day(last)}", "a new CA with `rootlet ca init`")
-        return start, last, [f"it ends {_day(last)}, earlier than usual, because the CA ends then"]
 
 
 def init(
@@ -212,27 +169,27 @@ def init(
     Args:
         directory: where; made if absent, for its owner only.
         subject: openssl's slash form, such as `/C=FR/O=Acme/CN=Acme root`.
-        key_type: one of KEY_TYPES.
+        key_type: see x509_build.KEY_TYPES.
         passphrase: encrypts the key file (PKCS #8, AES-256); None leaves it in the clear.
         days: life from now, by default CA_DAYS; or exact dates by not_before and not_after.
         force: replace a CA that is there; the old files stay as .bak.
     Raises: Failure.
     """
     name = x509_names.parse_subject(subject)
-    start, end = _Life(days, not_before, not_after, CA_DAYS).span()
-    protection = _protection(passphrase)
-    key = _new_key(key_type)
+    start, end = Life(days, not_before, not_after, CA_DAYS).span()
+    protection = protection_by(passphrase)
+    key = new_key(key_type)
     # No name constraints, ever: Mbed TLS refuses to load a CA that has them.
     cert = (
-        _builder(name, name, key, start, end)
+        builder(name, name, key, start, end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(ca=True), critical=True)
-        .sign(key, _hash(key))
+        .add_extension(key_usage(ca=True), critical=True)
+        .sign(key, signature_hash(key))
     )
     make_directory(directory)
     files = [
-        File(directory / "ca.key.pem", _key_bytes(key, serialization.Encoding.PEM, protection), CA_PRIVATE),
-        File(directory / "ca.crt.pem", cert.public_bytes(serialization.Encoding.PEM)),
+        File(directory / "ca.key.pem", key_bytes(key, Encoding.PEM, protection), CA_PRIVATE),
+        File(directory / "ca.crt.pem", cert.public_bytes(Encoding.PEM)),
         File(directory / "ca.crt.der", certinfo.der(cert)),
     ]
     write_all(files, force=force)
@@ -259,7 +216,7 @@ def load(directory: Path = DEFAULT_DIRECTORY, passphrase: str | None = None) -> 
             Exit.USAGE,
         )  # fmt: skip
     try:
-        key = serialization.load_pem_private_key(data, passphrase.encode() if encrypted and passphrase else None)
+        key = load_pem_private_key(data, passphrase.encode() if encrypted and passphrase else None)
     except (ValueError, TypeError):
         because = "the passphrase is wrong" if encrypted else "it is not a PEM private key"
         raise Failure(f"cannot open {key_file}", because, "the right passphrase, or the key's backup") from None
@@ -309,3 +266,36 @@ def find(what: str, directory: Path = DEFAULT_DIRECTORY) -> list[dict[str, Any]]
                       Exit.USAGE)  # fmt: skip
     raise Failure(f"there is no certificate '{what}'", f"no such file, and {directory} has {names}",
                   "rootlet ca list", Exit.USAGE)  # fmt: skip
+
+
+def _issued_facts(kind: str, name: str, cert: x509.Certificate, path: Path, key_der: Path | None) -> dict[str, Any]:
+    facts = {"kind": kind, "name": name, "file": str(path), **certinfo.describe(cert)}
+    if key_der is not None and key_der.exists():
+        facts["key_der_bytes"] = key_der.stat().st_size
+    return facts
+
+
+def _file_name(name: str) -> str:
+    safe = name.replace("*", "_wildcard").replace(":", "-")
+    if len(safe) > 200:  # file systems stop at 255, and `.crt.pem.bak` has to fit too
+        safe = f"{safe[:180]}-{hashlib.sha256(safe.encode()).hexdigest()[:16]}"
+    return safe
+
+
+def _read_key(directory: Path) -> bytes:
+    path = directory / "ca.key.pem"
+    try:
+        with path.open("rb") as stream:
+            return stream.read(65536)
+    except FileNotFoundError:
+        raise _no_ca(directory) from None
+    except OSError as error:
+        raise Failure(f"cannot read {path}", error.strerror or str(error), f"ls -l {path}") from None
+
+
+def _no_ca(directory: Path) -> Failure:
+    return Failure(
+        f"there is no CA in {directory}",
+        "ca.key.pem or ca.crt.pem is absent",
+        f"rootlet ca init --dir {directory}",
+    )

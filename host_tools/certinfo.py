@@ -1,6 +1,7 @@
 """Says what a certificate is, for people and as JSON: names, dates, fingerprint, and its size on a board."""
 
 import re
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from host_tools.failure import Failure
@@ -75,7 +77,10 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
         if label != "CERTIFICATE":
             raise Failure(f"{path} is not only certificates", f"it holds a '{label}'", "give PEM certificates alone")
     try:
-        certificates = x509.load_pem_x509_certificates(data)
+        with warnings.catch_warnings():
+            # Old roots have a serial number of zero; as a trust anchor that does no harm.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            certificates = x509.load_pem_x509_certificates(data)
     except ValueError:
         certificates = []
     if len(certificates) != len(labels):
@@ -121,6 +126,7 @@ def describe(cert: x509.Certificate, now: datetime | None = None) -> dict[str, A
     status = "not yet valid" if moment < start else "expired" if moment > end else "valid"
     dns: list[str] = []
     ips: list[str] = []
+    directory: list[str] = []
     uses: list[str] = []
     ca = False
     for extension in _extensions(cert):
@@ -128,6 +134,7 @@ def describe(cert: x509.Certificate, now: datetime | None = None) -> dict[str, A
         if isinstance(value, x509.SubjectAlternativeName):
             dns = value.get_values_for_type(x509.DNSName)
             ips = [str(ip) for ip in value.get_values_for_type(x509.IPAddress)]
+            directory = [name.rfc4514_string() for name in value.get_values_for_type(x509.DirectoryName)]
         elif isinstance(value, x509.ExtendedKeyUsage):
             uses = [_USES.get(oid, oid.dotted_string) for oid in value]
         elif isinstance(value, x509.BasicConstraints):
@@ -137,6 +144,7 @@ def describe(cert: x509.Certificate, now: datetime | None = None) -> dict[str, A
         "issuer": cert.issuer.rfc4514_string(),
         "dns": dns,
         "ips": ips,
+        "directory_names": directory,
         "ca": ca,
         "uses": uses,
         "key": cert_key_name(cert),
@@ -158,7 +166,7 @@ def _extensions(cert: x509.Certificate) -> list[x509.Extension[x509.ExtensionTyp
 
 def text(facts: dict[str, Any]) -> str:
     """The facts of `describe` as lines for a person."""
-    names = [*facts["dns"], *facts["ips"]]
+    names = [*facts["dns"], *facts["ips"], *facts["directory_names"]]
     lines = [
         f"subject      {facts['subject'] or '(none)'}",
         f"issuer       {facts['issuer']}",

@@ -1,0 +1,111 @@
+"""Judges the certificates of a server while Mbed TLS verifies them, and says why a handshake failed."""
+
+import gc
+
+from . import mbedtls, memory, policy, x509
+from .errors import RootletError
+
+# With less free than this, on rp2, "not correctly signed" may mean that memory ran out (measured: under 48 KB).
+_CERTAIN_FREE = 49152
+
+
+class Judge:
+    """Judges each certificate as Mbed TLS hands it over, top of the chain first, leaf (depth 0) last."""
+
+    def __init__(self, host, trust, now):
+        self.host = host
+        self.roots = trust.roots
+        self.now = now
+        self.fault = None
+        self.chain = []
+        self.top = None
+        self.leaf_seen = False
+        self.free = gc.mem_free()
+
+    def __call__(self, der, depth):
+        # Nothing may be raised from here: it would jump through Mbed TLS and leak what it holds.
+        try:
+            cert = x509.parse(der)
+            self.chain.append(x509.label(cert.subject))
+            policy.check_any(cert, self.now)
+            if self.top is None:
+                self.top = cert
+            if not self._is_root(der):
+                policy.check_signature(cert)
+            if depth:
+                policy.check_ca(cert)
+            else:
+                policy.check_server(cert, self.host)
+                self.leaf_seen = True
+            return 0
+        except RootletError as e:
+            self.fault = e
+        except x509.Malformed as e:
+            self.fault = RootletError("CERT_MALFORMED", str(e))
+        except MemoryError:
+            self.fault = RootletError("TLS_MEMORY", "while a certificate was judged")
+        return mbedtls.X509_FATAL
+
+    def _is_root(self, der):
+        size = len(der)
+        for root in self.roots:
+            if len(root) == size and root == der:
+                return True
+        return False
+
+    def untrusted(self):
+        """Why no root was found, told from the top of what the server sent."""
+        top = self.top
+        if top is None:
+            return RootletError("CERT_UNKNOWN_CA", "no certificate could be checked")
+        if top.issuer == top.subject:
+            if len(self.chain) == 1:
+                return RootletError("CERT_SELF_SIGNED", "it is '%s'" % x509.label(top.subject))
+            return RootletError("CERT_UNKNOWN_CA", "the root is '%s'" % x509.label(top.subject))
+        issuer = x509.label(top.issuer)
+        parsed = [x509.parse(root) for root in self.roots]
+        for root in parsed:
+            if root.subject == top.issuer:
+                if self.free < _CERTAIN_FREE:
+                    return RootletError("TLS_MEMORY", "%d B were free, a signature could not be checked" % self.free)
+                return RootletError("CERT_UNKNOWN_CA", "a root named '%s' is embedded, but its key differs" % issuer)
+        # A leaf alone that tells where its issuer is published, or whose issuer belongs to an embedded root's owner.
+        if len(self.chain) == 1 and (top.has_aia or self._is_kin(parsed, top)):
+            return RootletError("CERT_INCOMPLETE", "only the leaf came; its issuer '%s' did not" % issuer)
+        return RootletError("CERT_UNKNOWN_CA", "the issuer is '%s'" % issuer)
+
+    @staticmethod
+    def _is_kin(roots, top):
+        owner = x509.organisation(top.issuer)
+        return owner is not None and owner in [x509.organisation(root.subject) for root in roots]
+
+
+def explain(e, judge):
+    """A handshake's exception as a RootletError."""
+    if judge.fault:
+        return judge.fault
+    if isinstance(e, MemoryError):
+        return RootletError("TLS_MEMORY", "largest free block %d B" % memory.largest_block())
+    if isinstance(e, RootletError):
+        codes = {"NET_TIMEOUT": "TLS_TIMEOUT", "NET_CLOSED": "TLS_CLOSED"}
+        return RootletError(codes[e.code], e.fact) if e.code in codes else e
+    if isinstance(e, ValueError):
+        return judge.untrusted() if "not correctly signed" in str(e) else RootletError("TLS_FAILED", str(e).strip())
+    return _explain_mbedtls(e.args[0] if e.args else 0, judge)
+
+
+def _explain_mbedtls(code: int, judge):
+    """The same for an OSError, by the number Mbed TLS or the socket gave."""
+    if code in mbedtls.ALLOC_FAILED:
+        return RootletError("TLS_MEMORY", "largest free block %d B" % memory.largest_block())
+    if code in mbedtls.CLOSED:
+        return RootletError("TLS_CLOSED", judge.host)
+    if code == mbedtls.FATAL_ALERT:
+        return RootletError("TLS_REFUSED" if judge.leaf_seen else "TLSmbedtls.VERSION", "it sent a fatal alert")
+    if code in mbedtls.NOT_TLS:
+        return RootletError("TLSmbedtls.NOT_TLS", "what came is no TLS record")
+    if code in mbedtls.VERSION:
+        return RootletError("TLSmbedtls.VERSION", "Mbed TLS code %d" % code)
+    if mbedtls.X509_RANGE[0] <= code <= mbedtls.X509_RANGE[1]:
+        return RootletError("CERT_MALFORMED", "Mbed TLS code %d" % code)
+    return RootletError("TLS_FAILED", "Mbed TLS code %s" % code)

@@ -1,0 +1,158 @@
+"""A verified TLS connection as a stream: buffered reads, whole writes, a deadline on each."""
+
+import select
+
+from . import mbedtls
+from .deadline import READ, WRITE, Deadline, wait
+from .errors import RootletError
+
+_BUFFER = 512
+_LARGEST_READ = 16384
+
+
+class Stream:
+    """A verified TLS connection: buffered reads, whole writes, a deadline on each.
+
+    Attributes: host; chain (names, root first); version and cipher (text); timeout_ms for each read or write;
+    limit, a Deadline that bounds all of them together, or None.
+    """
+
+    def __init__(self, raw, sock, host, timeout_ms):
+        self._raw = raw
+        self._sock = sock
+        self._poller = select.poll()
+        self._poller.register(sock, READ)
+        self._buf = bytearray(_BUFFER)
+        self._view = memoryview(self._buf)
+        self._pos = 0
+        self._end = 0
+        self._eof = False
+        self.host = host
+        self.timeout_ms = timeout_ms
+        self.limit = None
+        self.chain = []
+        self.version = self.cipher = ""
+
+    def _await(self, flag, deadline):
+        if self.limit and self.limit.left() < deadline.left():
+            deadline = self.limit
+        self._poller.modify(self._sock, flag)
+        if not wait(self._poller, deadline):
+            raise RootletError("NET_TIMEOUT", "%s, nothing within the time allowed" % self.host)
+
+    def write(self, data, size=None):
+        """Write all of data (or its first `size` bytes). Raises RootletError NET_TIMEOUT, NET_CLOSED."""
+        sock = self._sock
+        if sock is None:
+            raise RootletError("NET_CLOSED", self.host)
+        if size is None:
+            size = len(data)
+        deadline = None
+        done = 0
+        while done < size:
+            try:
+                part = data if done == 0 and size == len(data) else memoryview(data)[done:size]
+                n = sock.write(part)
+            except OSError as e:
+                raise _broken(e, self.host) from None
+            if n:
+                done += n
+                continue
+            if deadline is None:
+                deadline = Deadline(self.timeout_ms)
+            self._await(WRITE, deadline)
+        return size
+
+    def _fill(self, into):
+        """One non-blocking read into `into`: bytes read, 0 at the end, None where nothing is there yet."""
+        if self._eof:
+            return 0
+        if self._sock is None:
+            raise RootletError("NET_CLOSED", self.host)
+        try:
+            n = self._sock.readinto(into)
+        except OSError as e:
+            if e.args and e.args[0] in (mbedtls.CONN_EOF, mbedtls.CLOSE_NOTIFY):
+                n = 0
+            else:
+                raise _broken(e, self.host) from None
+        if n == 0:
+            self._eof = True
+        return n
+
+    def readinto(self, buf):
+        """Read what there is, at least one byte, into buf. Returns the count, 0 at the end of the stream."""
+        size = self._end - self._pos
+        if size:
+            size = min(size, len(buf))
+            buf[:size] = self._view[self._pos : self._pos + size]
+            self._pos += size
+            return size
+        deadline = None
+        while True:
+            n = self._fill(buf)
+            if n is not None:
+                return n
+            if deadline is None:
+                deadline = Deadline(self.timeout_ms)
+            self._await(READ, deadline)
+
+    def read(self, size):
+        """Exactly `size` bytes, at most 16,384. Raises RootletError NET_TIMEOUT, NET_CLOSED; ValueError."""
+        if not 0 <= size <= _LARGEST_READ:
+            raise ValueError("read of %d bytes" % size)
+        pos = self._pos
+        if self._end - pos >= size:
+            self._pos = pos + size
+            return bytes(self._view[pos : pos + size])
+        out = bytearray(size)
+        view = memoryview(out)
+        done = 0
+        while done < size:
+            if self._pos == self._end and size - done < _BUFFER:
+                self._pos = self._end = 0
+                self._end = self.readinto(self._view)
+                if not self._end:
+                    raise RootletError("NET_CLOSED", self.host)
+            n = self.readinto(view[done:])
+            if not n:
+                raise RootletError("NET_CLOSED", self.host)
+            done += n
+        return bytes(out)
+
+    def ready(self):
+        """Whether a read would find something now: data, or the end of the stream."""
+        if self._pos < self._end or self._eof:
+            return True
+        self._pos = self._end = 0
+        self._end = self._fill(self._view) or 0
+        return self._end > 0 or self._eof
+
+    def setblocking(self, flag):
+        """Nothing: every call has its deadline. Here because umqtt.simple calls it."""
+
+    def close(self):
+        """Send close_notify if it can be sent at once, and free the buffers. May be called twice."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            close(sock, self._raw)
+
+
+def close(sock, raw):
+    """Close a TLS object and the socket under it, whatever state they are in."""
+    # Both, in this order: on some ports closing the TLS object leaves the socket open after a failed handshake.
+    for s in (sock, raw):
+        try:
+            if s is not None:
+                s.close()
+        except OSError:
+            pass
+
+
+def _broken(e, host):
+    code = e.args[0] if e.args else 0
+    if code in mbedtls.CLOSED:
+        return RootletError("NET_CLOSED", host)
+    if code in mbedtls.ALLOC_FAILED:
+        return RootletError("TLS_MEMORY", "while talking to " + host)
+    return RootletError("TLS_FAILED", "%s, code %s" % (host, code))

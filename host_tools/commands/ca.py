@@ -1,0 +1,222 @@
+"""`rootlet ca`: make a private CA, issue server and device certificates, list and show them."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from host_tools.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from host_tools.ca import Authority, Issued
+
+app = typer.Typer(help="A private CA: `rootlet ca init`, then `rootlet ca issue`.", no_args_is_help=True)
+issue = typer.Typer(help="Issue a certificate: `rootlet ca issue server NAME`.", no_args_is_help=True)
+app.add_typer(issue, name="issue")
+
+Dir = Annotated[Path, typer.Option("--dir", help="The CA's directory.")]
+Days = Annotated[int | None, typer.Option("--days", help="Life in days, from now or from --not-before.")]
+NotBefore = Annotated[str | None, typer.Option("--not-before", help="First moment, ISO 8601 in UTC.")]
+NotAfter = Annotated[str | None, typer.Option("--not-after", help="Last moment, ISO 8601 in UTC.")]
+Key = Annotated[str, typer.Option("--key", help="p256, p384, rsa2048, rsa3072 or rsa4096.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what exists; the old file stays as .bak.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="Its first line is the passphrase of the CA key."),
+]
+HERE = Path("ca-data")
+_VARIABLE = "ROOTLET_CA_PASSPHRASE"
+
+
+@app.command()
+def init(
+    *,
+    directory: Dir = HERE,
+    subject: Annotated[
+        str, typer.Option("--subject", help="Who the CA is, as /C=FR/O=Acme/CN=Acme root.")
+    ] = "/O=Rootlet/CN=Rootlet private CA",
+    key: Key = "p256",
+    passphrase: Annotated[bool, typer.Option("--passphrase", help="Encrypt the key; asks, or see below.")] = False,
+    passphrase_file: PassphraseFile = None,
+    days: Days = None,
+    not_before: NotBefore = None,
+    not_after: NotAfter = None,
+    force: Force = False,
+) -> None:
+    """Make the CA: 10 years, P-256.
+
+    The passphrase comes from --passphrase-file, ROOTLET_CA_PASSPHRASE or a prompt, never from the command line.
+
+    Example: rootlet ca init --passphrase --subject '/C=FR/O=Acme/CN=Acme root'
+    """
+    from host_tools import ca, certinfo
+
+    secret = _passphrase(passphrase_file, wanted=passphrase, new=True)
+    authority = ca.init(
+        directory,
+        subject=subject,
+        key_type=key,
+        passphrase=secret,
+        days=days,
+        not_before=_moment(not_before, "--not-before"),
+        not_after=_moment(not_after, "--not-after"),
+        force=force,
+    )
+    typer.echo(certinfo.text(certinfo.describe(authority.cert)))
+    _files(authority.cert_pem, authority.cert_der)
+    typer.echo(f"key          {directory / 'ca.key.pem'} ({'encrypted' if secret else 'not encrypted'}; keep it here)")
+    typer.echo(f"next         rootlet ca issue server NAME --dir {directory}")
+
+
+@issue.command()
+def server(
+    *,
+    names: Annotated[list[str] | None, typer.Argument(help="Host names, the main one first.")] = None,
+    ip: Annotated[list[str] | None, typer.Option("--ip", help="An IP address it also answers at; repeatable.")] = None,
+    directory: Dir = HERE,
+    key: Key = "p256",
+    days: Days = None,
+    not_before: NotBefore = None,
+    not_after: NotAfter = None,
+    force: Force = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Issue a server certificate (serverAuth), 397 days by default.
+
+    Example: rootlet ca issue server broker.local --ip 192.168.1.10
+    """
+    made = _authority(directory, passphrase_file).issue_server(
+        names or [],
+        ip or [],
+        days=days,
+        not_before=_moment(not_before, "--not-before"),
+        not_after=_moment(not_after, "--not-after"),
+        key_type=key,
+        force=force,
+    )
+    _show_issued(made)
+
+
+@issue.command()
+def device(
+    *,
+    device_id: Annotated[str, typer.Argument(metavar="ID", help="The device id: its CN and MQTT user.")],
+    directory: Dir = HERE,
+    key: Key = "p256",
+    days: Days = None,
+    not_before: NotBefore = None,
+    not_after: NotAfter = None,
+    force: Force = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Issue a device certificate (clientAuth) for mutual TLS, 825 days by default.
+
+    Example: rootlet ca issue device pico-1
+    """
+    made = _authority(directory, passphrase_file).issue_device(
+        device_id,
+        days=days,
+        not_before=_moment(not_before, "--not-before"),
+        not_after=_moment(not_after, "--not-after"),
+        key_type=key,
+        force=force,
+    )
+    _show_issued(made)
+
+
+@app.command("list")
+def list_(directory: Dir = HERE, as_json: Json = False) -> None:
+    """List the CA and what it issued.
+
+    Example: rootlet ca list --json
+    """
+    from host_tools import ca
+
+    entries = ca.entries(directory)
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    for entry in entries:
+        names = ", ".join([*entry["dns"], *entry["ips"]]) or entry["subject"]
+        typer.echo(
+            f"{entry['kind']:<6}  {entry['name']:<24}  until {entry['not_after'][:10]} ({entry['status']})  "
+            f"{entry['key']:<8}  {entry['der_bytes']:>5} B  {entry['sha256'][:16]}  {names}"
+        )
+
+
+@app.command()
+def show(
+    what: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A certificate file, or a name from `list`.")],
+    directory: Dir = HERE,
+    as_json: Json = False,
+) -> None:
+    """Show a certificate: names, expiry, fingerprint, and what it costs on a board.
+
+    Example: rootlet ca show ca
+    """
+    from host_tools import ca, certinfo
+
+    found = ca.find(what, directory)
+    if as_json:
+        typer.echo(json.dumps(found if len(found) > 1 else found[0], indent=2))
+        return
+    typer.echo("\n\n".join(f"file         {facts['file']}\n{certinfo.text(facts)}" for facts in found))
+
+
+def _authority(directory: Path, passphrase_file: Path | None) -> "Authority":
+    from host_tools import ca
+
+    secret = _passphrase(passphrase_file, wanted=True, new=False) if ca.is_encrypted(directory) else None
+    return ca.load(directory, secret)
+
+
+def _passphrase(file: Path | None, *, wanted: bool, new: bool) -> str | None:
+    """From a file, else from the environment, else asked for on a terminal where it is wanted."""
+    if file is not None:
+        try:
+            with file.open(encoding="utf-8") as stream:
+                return stream.readline(2048).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            because = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
+            raise Failure(f"cannot read {file}", because, f"ls -l {file}", Exit.USAGE) from None
+    from_environment = os.environ.get(_VARIABLE)
+    if from_environment:
+        return from_environment
+    if not wanted:
+        return None
+    if not sys.stdin.isatty():
+        raise Failure(
+            "the CA key needs a passphrase",
+            "there is no terminal to ask on",
+            f"--passphrase-file FILE, or set {_VARIABLE}",
+            Exit.USAGE,
+        )
+    answer: str = typer.prompt("Passphrase of the CA key", hide_input=True, confirmation_prompt=new, err=True)
+    return answer
+
+
+def _moment(text: str | None, option: str) -> "datetime | None":
+    from host_tools.x509_names import parse_time
+
+    return None if text is None else parse_time(text, option)
+
+
+def _show_issued(made: "Issued") -> None:
+    from host_tools import certinfo
+
+    facts: dict[str, Any] = made.facts()
+    typer.echo(certinfo.text(facts))
+    _files(made.cert_pem, made.cert_der, made.key_pem, made.key_der)
+    for note in made.notes:
+        typer.echo(f"note         {note}")
+
+
+def _files(*paths: Path) -> None:
+    for path in paths:
+        typer.echo(f"file         {path}")

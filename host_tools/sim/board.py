@@ -1,0 +1,214 @@
+"""A virtual board: MicroPython behind a pseudo-terminal, with the heap, files, resets and faults of a real board."""
+
+import json
+import os
+import pty
+import shutil
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from host_tools import boards
+from host_tools.failure import Exit, Failure
+from host_tools.sim.child import Child, find_micropython, make_raw, spawn
+from host_tools.sim.console import Console
+from host_tools.sim.proxy import Proxy
+
+_STOP_S = 5
+
+
+def read_script(path: Path) -> dict[str, Any]:
+    """The script in a JSON file. Raises Failure where it cannot be read or is not an object."""
+    try:
+        script = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Failure("the script cannot be read", str(error), f"correct {path}", code=Exit.USAGE) from None
+    if not isinstance(script, dict):
+        raise Failure("the script cannot be read", f"{path} is not a JSON object", f"correct {path}", code=Exit.USAGE)
+    return script
+
+
+def _unix(text: str) -> float:
+    """Unix seconds of an RFC 3339 time, or of "now"."""
+    if text == "now":
+        return time.time()
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+    except ValueError:
+        raise Failure(
+            "the script's clock cannot be used",
+            f"clock.start is {text!r}",
+            'write it like "2021-01-01T00:00:00Z", or "now"',
+            code=Exit.USAGE,
+        ) from None
+
+
+class VirtualBoard:
+    """A board that exists only here, for mpremote, the tests and the demonstration.
+
+    Args:
+        fs: folder that is the board's flash; made if absent.
+        board: id of a file in boards/.
+        script: WiFi networks, sensors, clock and faults, as a dict or a JSON file (format: docs and `rootlet sim --help`).
+        link: path for a link to the port, beside the one in a temporary folder.
+
+    A context manager; without `with`, call start() and stop(). Raises Failure on an unknown board, a bad script, or
+    where MicroPython is not installed.
+    """
+
+    def __init__(
+        self,
+        fs: Path,
+        board: str = "pico_w",
+        script: Path | dict[str, Any] | None = None,
+        link: Path | None = None,
+    ) -> None:
+        self._board = boards.load(board)
+        self._script = read_script(script) if isinstance(script, Path) else dict(script or {})
+        self._start_of_clock()
+        self._micropython = find_micropython()
+        self._files = fs.resolve()
+        self._link = link
+        self._folder: Path | None = None
+        self._proxy: Proxy | None = None
+        self._thread: threading.Thread | None = None
+        self._console = Console()
+        self._updates = 0
+
+    def _start_of_clock(self) -> float:
+        return _unix(self._script.get("clock", {}).get("start", self._board["clock_start"]))
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Switch it on: boot.py and main.py run. Returns itself."""
+        if self._folder is not None:
+            return self
+        self._files.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix="rootlet-sim-"))
+        try:
+            self._switch_on(self._folder)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _switch_on(self, folder: Path) -> None:
+        data = {
+            "id": self._board["id"],
+            "port": self._board["port"],
+            "machine": f"{self._board['name']} with {self._board['chip']}",
+            "cpu_hz": self._board["cpu_hz"],
+            "epoch_year": self._board["epoch_year"],
+            "wlan": {key: self._board["wlan"][key] for key in ("constants", "pm", "dns_errno", "hostname")},  # type: ignore[literal-required]
+            "pins": self._board["pins"],
+            "temperature": self._board["temperature"],
+            "filesystem_bytes": self._board["flash"]["filesystem_bytes"],
+        }
+        (folder / "board.json").write_text(json.dumps(data))
+        self._write_script(folder)
+        ours, theirs = pty.openpty()
+        try:
+            make_raw(theirs)
+            name = os.ttyname(theirs)
+        finally:
+            os.close(theirs)
+        # A path outside /dev/pts: to mpremote it is then a serial port like any other, with timeouts that work.
+        (folder / "tty").symlink_to(name)
+        self._proxy = Proxy(ours, self._console, self._spawn)
+        self._thread = threading.Thread(target=self._proxy.run, name="virtual board", daemon=True)
+        self._thread.start()
+        if self._link is not None:
+            _replace_link(self._link, name)
+
+    def _spawn(self, cause: str, run_main: bool) -> Child:
+        """Power the interpreter up; `cause` is "soft", or that of a hard reset."""
+        folder = self._needed_folder()
+        if cause != "soft":
+            now = time.time()
+            state = {"unix": self._start_of_clock(), "at": now, "boot": now, "cause": cause}
+            (folder / "state.json").write_text(json.dumps(state))
+        return spawn(self._micropython, self._board["heap_bytes"], self._files, folder, run_main)
+
+    def _needed_folder(self) -> Path:
+        if self._folder is None:
+            raise Failure("the virtual board is off", "it was stopped, or never started", "use it inside `with`")
+        return self._folder
+
+    def _write_script(self, folder: Path) -> None:
+        # The board looks at inode, size and time; the padding makes any two versions differ in size.
+        self._updates += 1
+        text = json.dumps(self._script) + " " * (self._updates % 61)
+        (folder / "script.new").write_text(text)
+        os.replace(folder / "script.new", folder / "script.json")
+
+    def update_script(self, script: dict[str, Any]) -> None:
+        """Replace the script while the board runs; clock.start counts from the next hard reset."""
+        self._script = dict(script)
+        self._write_script(self._needed_folder())
+
+    @property
+    def port(self) -> str:
+        """Path of the serial port, for mpremote."""
+        return str(self._needed_folder() / "tty")
+
+    @property
+    def output(self) -> str:
+        """What the console said since power-up, host attached or not (the newest 256 Ki characters)."""
+        return self._console.text
+
+    @property
+    def position(self) -> int:
+        """How much the console said so far, for `since`."""
+        return self._console.position
+
+    def wait_for(self, pattern: str, timeout_s: float = 10, since: int = 0) -> str:
+        """Wait for the console to say something.
+
+        Args: pattern: for re.search with MULTILINE. since: a former `position`; 0 is power-up.
+        Returns: the whole line. Raises: TimeoutError.
+        """
+        return self._console.wait_for(pattern, timeout_s, since)
+
+    def reset(self) -> None:
+        """Press the reset button. Returns when the new start has begun."""
+        if self._proxy is None:
+            self._needed_folder()
+        elif not self._proxy.ask_reset(_STOP_S):
+            raise Failure("the virtual board does not reset", "its interpreter did not start", "see VirtualBoard.output")
+
+    def stop(self) -> None:
+        """Switch it off: ends the process and the thread, removes the port. May be called twice."""
+        if self._proxy is not None:
+            self._proxy.ask_stop()
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
+        self._console.close("it was switched off")
+        if self._link is not None and self._folder is not None and os.path.islink(self._link):
+            if os.readlink(self._link) == os.readlink(self._folder / "tty"):
+                os.unlink(self._link)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder = self._proxy = self._thread = None
+
+
+def _replace_link(link: Path, target: str) -> None:
+    if os.path.lexists(link) and not os.path.islink(link):
+        raise Failure(
+            f"cannot make the link {link}", "a file that is not a link is there", "choose another --link", code=Exit.USAGE
+        )
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+    except OSError as error:
+        raise Failure(f"cannot make the link {link}", str(error), "choose another --link", code=Exit.USAGE) from None

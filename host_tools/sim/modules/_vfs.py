@@ -1,0 +1,89 @@
+"""Simulated: the board's flash, a folder of the host that code on the board cannot leave, with the flash's size."""
+
+import _sim
+from vfs import VfsFat, VfsLfs2, mount, umount
+
+_BLOCK = 4096
+
+
+class Flash:
+    """A file system for vfs.mount().
+
+    Args: posix: VfsPosix of the folder. size: bytes to report as its size.
+    """
+
+    def __init__(self, posix, size):
+        self._posix = posix
+        self._size = size
+        self._cwd = "/"
+
+    def _path(self, path):
+        # ".." is resolved here and not by the host, where it would lead out of the folder.
+        if path[:1] != "/":
+            path = self._cwd + "/" + path
+        parts = []
+        for part in path.split("/"):
+            if part == "..":
+                parts = parts[:-1]
+            elif part not in ("", "."):
+                parts.append(part)
+        return "/" + "/".join(parts)
+
+    def __repr__(self):
+        return "<VirtualFlash>"
+
+    def mount(self, readonly, mkfs):
+        pass
+
+    def umount(self):
+        pass
+
+    def open(self, path, mode):
+        if ("w" in mode or "a" in mode or "+" in mode) and _sim.script().get("faults", {}).get("flash_full"):
+            raise OSError(28)
+        return self._posix.open(self._path(path), mode)
+
+    def stat(self, path):
+        s = self._posix.stat(self._path(path))
+        times = [t - _sim.epoch() for t in s[7:10]]
+        return (s[0] & 0xC000, 0, 0, 0, 0, 0, 0 if s[0] & 0x4000 else s[6], times[0], times[1], times[2])[:10]
+
+    def ilistdir(self, path):
+        base = self._path(path)
+        for entry in self._posix.ilistdir(base):
+            name = entry[0]
+            directory = entry[1] & 0x4000
+            size = 0 if directory else self._posix.stat(base + "/" + name)[6]
+            yield (name, 0x4000 if directory else 0x8000, 0, size)
+
+    def _used(self, path):
+        blocks = 0
+        for name, kind, _, size in self.ilistdir(path):
+            blocks += 1 + (self._used(path + "/" + name) if kind == 0x4000 else size // _BLOCK)
+        return blocks
+
+    def statvfs(self, path):
+        blocks = self._size // _BLOCK
+        free = max(0, blocks - 2 - self._used("/"))
+        return (_BLOCK, _BLOCK, blocks, free, free, 0, 0, 0, 0, 255)
+
+    def mkdir(self, path):
+        self._posix.mkdir(self._path(path))
+
+    def rmdir(self, path):
+        self._posix.rmdir(self._path(path))
+
+    def remove(self, path):
+        self._posix.remove(self._path(path))
+
+    def rename(self, old, new):
+        self._posix.rename(self._path(old), self._path(new))
+
+    def chdir(self, path):
+        path = self._path(path)
+        if not self._posix.stat(path)[0] & 0x4000:
+            raise OSError(20)
+        self._cwd = path
+
+    def getcwd(self):
+        return self._cwd

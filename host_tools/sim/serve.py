@@ -1,0 +1,56 @@
+"""Runs a virtual board in the foreground, until Ctrl-C or SIGTERM."""
+
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from host_tools.failure import Failure
+from host_tools.sim.board import VirtualBoard, read_script
+
+_LOOK_S = 0.5
+
+
+def serve(say: Callable[[str], None], board: str, fs: Path, script: Path | None, link: Path | None) -> None:
+    """Run it; follows changes of the script file. Must be called in the main thread.
+
+    Args: say: takes each line for the user. The others: see VirtualBoard.
+    Raises: Failure as VirtualBoard does.
+    """
+    ended = threading.Event()
+    former = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        virtual = VirtualBoard(fs, board=board, script=script, link=link)
+        seen = _stamp(script)
+        with virtual:
+            port = shlex.quote(str(link or virtual.port))
+            say(f"port: {port}")
+            say(f"try: {shlex.quote(sys.executable)} -m mpremote connect {port} repl")
+            say(f"its files: {fs}; end it with Ctrl-C")
+            while not ended.wait(_LOOK_S):
+                now = _stamp(script)
+                if script is not None and now != seen:
+                    seen = now
+                    _reload(say, virtual, script)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _stamp(path: Path | None) -> tuple[int, int]:
+    try:
+        status = path.stat() if path else None
+    except OSError:
+        status = None
+    return (status.st_mtime_ns, status.st_size) if status else (0, 0)
+
+
+def _reload(say: Callable[[str], None], virtual: VirtualBoard, script: Path) -> None:
+    try:
+        virtual.update_script(read_script(script))
+    except Failure as failure:
+        say(f"the script is kept as it was: {failure.because}")
+    else:
+        say("the script was read again")
