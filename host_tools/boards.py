@@ -131,7 +131,7 @@ def problems(data: object) -> list[str]:
         if not number.lstrip("-").isdigit() or word not in WLAN_WORDS:
             found.append(f"board.wlan.status: {number!r}: {word!r}")
     for table in ("constants", "pm"):
-        if not all(_is(value, int) for value in board["wlan"][table].values()):  # type: ignore[literal-required]
+        if not all(_is(value, int) for value in board["wlan"][table].values()):
             found.append(f"board.wlan.{table}: not all integers")
     if set(board["wlan"]["pm"]) != {"none", "performance", "powersave"}:
         found.append("board.wlan.pm: wants none, performance, powersave")

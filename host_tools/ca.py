@@ -82,8 +82,7 @@ class Authority:
         """A serverAuth certificate for host names and IP addresses; the first name is also its CN and file name.
 
         Args:
-            names: host names; international ones become A-labels; `*.` may stand for one label.
-            ips: IP addresses.
+            names: host names; international ones become A-labels; `*.` may stand for one label. ips: IP addresses.
             days: life from now; by default SERVER_DAYS, or as long as the CA lives.
             not_before, not_after: exact dates (UTC where naive) in place of `days`.
             key_type: see x509_build.KEY_TYPES.

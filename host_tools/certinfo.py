@@ -164,6 +164,11 @@ def _extensions(cert: x509.Certificate) -> list[x509.Extension[x509.ExtensionTyp
         return []
 
 
+def printable(name: str) -> str:
+    """A name from a certificate, with control characters escaped: it may come from anyone and goes to a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def text(facts: dict[str, Any]) -> str:
     """The facts of `describe` as lines for a person."""
     names = [*facts["dns"], *facts["ips"], *facts["directory_names"]]
@@ -177,4 +182,4 @@ def text(facts: dict[str, Any]) -> str:
         f"on a board   {facts['der_bytes']} bytes DER"
         + (f" + {facts['key_der_bytes']} bytes key" if facts.get("key_der_bytes") else ""),
     ]
-    return "\n".join(lines)
+    return "\n".join(printable(line) for line in lines)

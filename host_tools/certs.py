@@ -135,7 +135,7 @@ def _check_out(out: Path) -> None:
 
 def _check(cert: x509.Certificate, path: Path, build_time: int) -> None:
     """Raises Failure for a certificate that would not serve a board as a root."""
-    who = cert.subject.rfc4514_string() or certinfo.sha256(cert)[:16]
+    who = certinfo.printable(cert.subject.rfc4514_string()) or certinfo.sha256(cert)[:16]
 
     def refuse(because: str, try_: str) -> Failure:
         return Failure(f"'{who}' in {path} cannot be a root", because, try_)

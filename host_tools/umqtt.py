@@ -110,7 +110,8 @@ def _download() -> bytes:
                         raise _unavailable("the download is too large or too slow")
                 return bytes(data)
     except HTTPError as error:
-        raise _unavailable(f"the package index answers {error.response.status_code}") from None
+        status = error.response.status_code if error.response is not None else "with an error"
+        raise _unavailable(f"the package index answers {status}") from None
     except NoSuchProjectError:
         raise _unavailable("the package index does not have it") from None
     except (RequestException, UnsupportedContentTypeError, ValueError) as error:

@@ -40,7 +40,7 @@ def parse_subject(text: str) -> x509.Name:
     """
 
     def wrong(because: str, try_: str = "--subject '/C=FR/O=Acme/CN=Acme root'") -> Failure:
-        return Failure(f"the subject '{text[:200]}' cannot be used", because, try_, Exit.USAGE)
+        return Failure(f"the subject {text[:200]!r} cannot be used", because, try_, Exit.USAGE)
 
     if not text.startswith("/"):
         raise wrong("it does not start with '/'")
@@ -51,9 +51,9 @@ def parse_subject(text: str) -> x509.Name:
         name, equals, escaped = raw.partition("=")
         name = name.strip()
         if not equals:
-            raise wrong(f"'{raw}' is not NAME=VALUE", r"write a slash inside a value as \/")
+            raise wrong(f"{raw!r} is not NAME=VALUE", r"write a slash inside a value as \/")
         if name.lower() not in _BY_LOWER:
-            raise wrong(f"'{name}' is not one of {', '.join(_ATTRIBUTES)}")
+            raise wrong(f"{name!r} is not one of {', '.join(_ATTRIBUTES)}")
         oid, longest = _ATTRIBUTES[_BY_LOWER[name.lower()]]
         value = re.sub(r"\\(.)", r"\1", escaped).strip()
         if not value:
@@ -79,11 +79,14 @@ def parse_ip(text: str) -> Address:
         address = ipaddress.ip_address(text)
     except ValueError:
         raise Failure(
-            f"'{text}' is not an IP address", "--ip takes one IPv4 or IPv6 address", "--ip 192.168.1.10", Exit.USAGE
+            f"{text[:80]!r} is not an IP address",
+            "--ip takes one IPv4 or IPv6 address",
+            "--ip 192.168.1.10",
+            Exit.USAGE,
         ) from None
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
         raise Failure(
-            f"'{text}' has a zone", "a certificate cannot hold the part after '%'", "--ip with a global address",
+            f"{text[:80]!r} has a zone", "a certificate cannot hold the part after '%'", "--ip with a global address",
             Exit.USAGE,
         )  # fmt: skip
     return address
@@ -93,7 +96,7 @@ def host_name(text: str) -> str:
     """A host name as A-labels in lower case (RFC 5890); the leftmost label may be `*`. Raises Failure (usage)."""
 
     def wrong(because: str) -> Failure:
-        return Failure(f"'{text[:260]}' is not a host name", because, "a name such as broker.example.org", Exit.USAGE)
+        return Failure(f"{text[:260]!r} is not a host name", because, "a name such as broker.example.org", Exit.USAGE)
 
     star, rest = ("*.", text[2:]) if text.startswith("*.") else ("", text)
     labels = [_a_label(label, wrong) for label in rest.removesuffix(".").split(".")]
@@ -115,7 +118,7 @@ def _a_label(label: str, wrong: Callable[[str], Failure]) -> str:
                 raise wrong(
                     "it has an empty label"
                     if not label
-                    else f"'{label}' is not letters, digits and inner '-', 1 to 63 of them (RFC 1123)"
+                    else f"{label!r} is not letters, digits and inner '-', 1 to 63 of them (RFC 1123)"
                 )
             return lower
         return idna.encode(label, uts46=True).decode("ascii")
@@ -151,7 +154,7 @@ def device_name(device_id: str) -> x509.GeneralName:
     """The subject alternative name of a device. Raises Failure (usage) for an id a board cannot have."""
     if not _DEVICE.fullmatch(device_id):
         raise Failure(
-            f"'{device_id[:80]}' cannot be a device id",
+            f"{device_id[:80]!r} cannot be a device id",
             "an id is 1 to 48 letters, digits, '-', '_' or '.', since it is also an MQTT user and topic level",
             "rootlet ca issue device pico-1",
             Exit.USAGE,
@@ -175,7 +178,7 @@ def parse_time(text: str, option: str) -> datetime:
         return utc(moment)
     except (ValueError, OverflowError):
         raise Failure(
-            f"{option} '{text[:80]}' is not a date",
+            f"{option} {text[:80]!r} is not a date",
             "it is not ISO 8601",
             f"{option} 2027-01-31 or {option} 2027-01-31T12:00:00Z",
             Exit.USAGE,

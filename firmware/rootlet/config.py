@@ -12,11 +12,11 @@ def _text(v, longest=64):
 
 
 def _device(v):
-    return _text(v, 48) and all(c.isalpha() or c.isdigit() or c in "-_." for c in v)
+    return _text(v, 48) and all(ord(c) < 128 and (c.isalpha() or c.isdigit() or c in "-_.") for c in v)
 
 
 def _country(v):
-    return isinstance(v, str) and len(v) == 2 and v.isalpha() and v.upper() == v
+    return isinstance(v, str) and len(v) == 2 and all("A" <= c <= "Z" for c in v)
 
 
 def _whole(low, high):

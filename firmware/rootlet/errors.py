@@ -82,6 +82,7 @@ CATALOGUE = {
     "MQTT_TIMEOUT": ("the broker did not answer in time", "check the broker and the network"),
     "MQTT_CLOSED": ("the broker closed the connection", "see the broker's log; is another client using this id?"),
     "MQTT_SUBSCRIBE": ("the broker refused the subscription", "check the broker's ACL"),
+    "MEMORY": ("memory ran out", "configure fewer sensors, a shorter queue or a smaller page"),
     "SENSOR": ("a sensor could not be read", "check its wiring and pin"),
 }
 

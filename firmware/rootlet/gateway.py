@@ -218,6 +218,10 @@ class Gateway:
             except RootletError as e:
                 self.client.close()
                 log("error", e)
+            except MemoryError:
+                self.client.close()
+                gc.collect()
+                log("error", RootletError("MEMORY", "%d B free after collecting" % gc.mem_free()))
             gc.collect()
             stable = connected is not None and time.ticks_diff(time.ticks_ms(), connected) > _STABLE_MS
             attempt = 0 if stable else attempt + 1

@@ -1,7 +1,10 @@
 """Reads HTTP/1.1 responses (RFC 9112): bytes in, body bytes out, bounded memory; no I/O."""
 
-_HEAD_LIMIT = 4096
-_LINE_LIMIT = 256
+_HEAD_LIMIT = 16384  # bytes that may come before the body
+_KEPT_LIMIT = 4096  # of them kept as headers
+_LINE_LIMIT = 1024  # of a line kept; the rest of a longer one is passed over
+# Never passed over: they say where the body ends and where to go.
+_FRAMING = ("content-length", "transfer-encoding", "location")
 
 
 class BadResponse(Exception):
@@ -12,7 +15,7 @@ class Parser:
     """Give it what arrives; it gives back the body as it comes.
 
     Attributes: status (int, 0 until known); headers (dict, lower-case names; of a repeated one the last);
-    length (declared body bytes, or None); done (the response is complete).
+    length (declared body bytes, or None); in_head (the head is not complete); done (the response is complete).
     """
 
     def __init__(self):
@@ -20,10 +23,14 @@ class Parser:
         self.headers = {}
         self.length = None
         self.done = False
+        self.in_head = True
+        self._ends_by_close = False
         self._state = self._head
         self._line = bytearray()
         self._left = 0
         self._head_size = 0
+        self._kept = 0
+        self._overlong = False
 
     def feed(self, data):
         """Take bytes, return the list of body pieces (memoryviews of data) found in them. Raises BadResponse."""
@@ -36,14 +43,16 @@ class Parser:
 
     def eof(self):
         """The connection has ended. Raises BadResponse where the response is not complete."""
-        if self._state == self._until_close:
+        if self._ends_by_close:
             self.done = True
         if not self.done:
             raise BadResponse("ended too early")
 
-    def _take_line(self, data, pos, limit):
+    def _take_line(self, data, pos):
         """Collect up to LF; returns (line without CRLF or None where it goes on, next position)."""
         line = self._line
+        if not line:
+            self._overlong = False
         while pos < len(data):
             c = data[pos]
             pos += 1
@@ -55,16 +64,15 @@ class Parser:
                     if b in (0, 13):
                         raise BadResponse("control character in a header")
                 return bytes(line), pos
-            line.append(c)
-            if len(line) > limit:
-                raise BadResponse("line too long")
+            if len(line) < _LINE_LIMIT:
+                line.append(c)
+            else:
+                self._overlong = True
         return None, pos
 
     def _head(self, data, pos, pieces):
-        line, after = self._take_line(data, pos, _HEAD_LIMIT)
-        self._head_size += after - pos
-        if self._head_size > _HEAD_LIMIT:
-            raise BadResponse("head too long")
+        line, after = self._take_line(data, pos)
+        self._count(after - pos)
         if line is None:
             return after
         if not self.status:
@@ -72,11 +80,17 @@ class Parser:
         elif line:
             self._header(line)
         elif self.status < 200:
+            self._kept = 0
             self.status = 0  # an interim response: the real one follows
             self.headers = {}
         else:
             self._choose_body()
         return after
+
+    def _count(self, size):
+        self._head_size += size
+        if self._head_size > _HEAD_LIMIT:
+            raise BadResponse("head too long")
 
     def _status_line(self, line):
         if not (line[:7] == b"HTTP/1." and line[8:9] == b" " and line[9:12].isdigit() and line[12:13] in (b" ", b"")):
@@ -93,11 +107,16 @@ class Parser:
             key, text = name.decode().lower(), value.strip().decode()
         except UnicodeError:
             return  # a header outside ASCII and UTF-8 is none that we use
-        if key in ("content-length", "transfer-encoding") and self.headers.get(key, text) != text:
-            raise BadResponse("two different " + key)
+        if key in _FRAMING:
+            if self._overlong or self.headers.get(key, text) != text:
+                raise BadResponse("bad " + key)
+        elif self._overlong or self._kept + len(line) > _KEPT_LIMIT:
+            return
+        self._kept += len(line)
         self.headers[key] = text
 
     def _choose_body(self):
+        self.in_head = False
         coding = self.headers.get("transfer-encoding", "").lower()
         size = self.headers.get("content-length")
         if self.status in (204, 304):
@@ -116,6 +135,7 @@ class Parser:
             self.done = not self._left
         else:
             self._state = self._until_close
+            self._ends_by_close = True
 
     def _piece(self, data, pos, pieces):
         end = min(len(data), pos + self._left)
@@ -133,7 +153,10 @@ class Parser:
         return len(data)
 
     def _chunk_size(self, data, pos, pieces):
-        line, pos = self._take_line(data, pos, _LINE_LIMIT)
+        line, after = self._take_line(data, pos)
+        pos = after
+        if self._overlong:
+            raise BadResponse("bad chunk size")
         if line is not None:
             digits = line.split(b";")[0].strip()
             if not 1 <= len(digits) <= 8:
@@ -152,18 +175,16 @@ class Parser:
         return pos
 
     def _chunk_end(self, data, pos, pieces):
-        line, pos = self._take_line(data, pos, 2)
+        line, pos = self._take_line(data, pos)
+        if line or len(self._line) > 1:
+            raise BadResponse("chunk longer than its size")
         if line is not None:
-            if line:
-                raise BadResponse("chunk longer than its size")
             self._state = self._chunk_size
         return pos
 
     def _trailer(self, data, pos, pieces):
-        line, after = self._take_line(data, pos, _LINE_LIMIT)
-        self._head_size += after - pos
-        if self._head_size > _HEAD_LIMIT:
-            raise BadResponse("head too long")
+        line, after = self._take_line(data, pos)
+        self._count(after - pos)
         self.done = line == b""
         return after
 

@@ -58,7 +58,7 @@ class Response:
         return True
 
     def _read_head(self):
-        while not self._ready and not self._parser.done and self._parser._state == self._parser._head:
+        while self._parser.in_head:
             self._step()
 
     def __iter__(self):

@@ -5,8 +5,7 @@ import gc
 from . import mbedtls, memory, policy, x509
 from .errors import RootletError
 
-# With less free than this, on rp2, "not correctly signed" may mean that memory ran out (measured: under 48 KB).
-_CERTAIN_FREE = 49152
+_MARGIN = 8192
 
 
 class Judge:
@@ -20,7 +19,10 @@ class Judge:
         self.chain = []
         self.top = None
         self.leaf_seen = False
+        # On rp2 memory that runs out is reported as "not correctly signed": then the difference must be told by this.
         self.free = gc.mem_free()
+        needs = trust.needs
+        self.scarce = bool(needs) and needs["heap"] == "gc" and self.free < needs["free_bytes"] + _MARGIN
 
     def __call__(self, der, depth):
         # Nothing may be raised from here: it would jump through Mbed TLS and leak what it holds.
@@ -58,19 +60,17 @@ class Judge:
         top = self.top
         if top is None:
             return RootletError("CERT_UNKNOWN_CA", "no certificate could be checked")
-        if top.issuer == top.subject:
-            if len(self.chain) == 1:
-                return RootletError("CERT_SELF_SIGNED", "it is '%s'" % x509.label(top.subject))
-            return RootletError("CERT_UNKNOWN_CA", "the root is '%s'" % x509.label(top.subject))
+        alone = len(self.chain) == 1
+        if alone and top.issuer == top.subject:
+            return RootletError("CERT_SELF_SIGNED", "it is '%s'" % x509.label(top.subject))
         issuer = x509.label(top.issuer)
         parsed = [x509.parse(root) for root in self.roots]
-        for root in parsed:
-            if root.subject == top.issuer:
-                if self.free < _CERTAIN_FREE:
-                    return RootletError("TLS_MEMORY", "%d B were free, a signature could not be checked" % self.free)
-                return RootletError("CERT_UNKNOWN_CA", "a root named '%s' is embedded, but its key differs" % issuer)
+        if top.issuer in [root.subject for root in parsed]:
+            if self.scarce:
+                return RootletError("TLS_MEMORY", "%d B were free, a signature could not be checked" % self.free)
+            return RootletError("CERT_UNKNOWN_CA", "a root named '%s' is embedded, but its key differs" % issuer)
         # A leaf alone that tells where its issuer is published, or whose issuer belongs to an embedded root's owner.
-        if len(self.chain) == 1 and (top.has_aia or self._is_kin(parsed, top)):
+        if alone and (top.has_aia or self._is_kin(parsed, top)):
             return RootletError("CERT_INCOMPLETE", "only the leaf came; its issuer '%s' did not" % issuer)
         return RootletError("CERT_UNKNOWN_CA", "the issuer is '%s'" % issuer)
 
@@ -88,7 +88,7 @@ def explain(e, judge):
         return RootletError("TLS_MEMORY", "largest free block %d B" % memory.largest_block())
     if isinstance(e, RootletError):
         codes = {"NET_TIMEOUT": "TLS_TIMEOUT", "NET_CLOSED": "TLS_CLOSED"}
-        return RootletError(codes[e.code], e.fact) if e.code in codes else e
+        return RootletError(codes[e.code], judge.host) if e.code in codes else e
     if isinstance(e, ValueError):
         return judge.untrusted() if "not correctly signed" in str(e) else RootletError("TLS_FAILED", str(e).strip())
     return _explain_mbedtls(e.args[0] if e.args else 0, judge)
@@ -99,13 +99,14 @@ def _explain_mbedtls(code: int, judge):
     if code in mbedtls.ALLOC_FAILED:
         return RootletError("TLS_MEMORY", "largest free block %d B" % memory.largest_block())
     if code in mbedtls.CLOSED:
-        return RootletError("TLS_CLOSED", judge.host)
+        # A server that refuses our certificate sends an alert and closes; the close may overtake the alert.
+        return RootletError("TLS_REFUSED" if judge.leaf_seen else "TLS_CLOSED", judge.host)
     if code == mbedtls.FATAL_ALERT:
-        return RootletError("TLS_REFUSED" if judge.leaf_seen else "TLSmbedtls.VERSION", "it sent a fatal alert")
+        return RootletError("TLS_REFUSED" if judge.leaf_seen else "TLS_VERSION", "it sent a fatal alert")
     if code in mbedtls.NOT_TLS:
-        return RootletError("TLSmbedtls.NOT_TLS", "what came is no TLS record")
+        return RootletError("TLS_NOT_TLS", "what came is no TLS record")
     if code in mbedtls.VERSION:
-        return RootletError("TLSmbedtls.VERSION", "Mbed TLS code %d" % code)
+        return RootletError("TLS_VERSION", "Mbed TLS code %d" % code)
     if mbedtls.X509_RANGE[0] <= code <= mbedtls.X509_RANGE[1]:
         return RootletError("CERT_MALFORMED", "Mbed TLS code %d" % code)
     return RootletError("TLS_FAILED", "Mbed TLS code %s" % code)

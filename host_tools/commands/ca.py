@@ -136,14 +136,14 @@ def list_(directory: Dir = HERE, as_json: Json = False) -> None:
 
     Example: rootlet ca list --json
     """
-    from host_tools import ca
+    from host_tools import ca, certinfo
 
     entries = ca.entries(directory)
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
         return
     for entry in entries:
-        names = ", ".join([*entry["dns"], *entry["ips"]]) or entry["subject"]
+        names = certinfo.printable(", ".join([*entry["dns"], *entry["ips"]]) or entry["subject"])
         typer.echo(
             f"{entry['kind']:<6}  {entry['name']:<24}  until {entry['not_after'][:10]} ({entry['status']})  "
             f"{entry['key']:<8}  {entry['der_bytes']:>5} B  {entry['sha256'][:16]}  {names}"

@@ -31,12 +31,13 @@ def embed(
     """
     from datetime import UTC, datetime
 
-    from host_tools import certs
+    from host_tools import certinfo, certs
 
     made = certs.embed(ca_files, out, build_time)
     for root in made.roots:
         end = datetime.fromtimestamp(root.not_after, UTC)
-        typer.echo(f"{root.subject}\n  until {end:%Y-%m-%d}  {len(root.der)} bytes DER  sha256 {root.sha256}")
+        typer.echo(certinfo.printable(root.subject))
+        typer.echo(f"  until {end:%Y-%m-%d}  {len(root.der)} bytes DER  sha256 {root.sha256}")
     total = sum(len(root.der) for root in made.roots)
     typer.echo(f"roots        {len(made.roots)}, {total} bytes DER")
     typer.echo(f"clock floor  {datetime.fromtimestamp(made.build_time, UTC):%Y-%m-%dT%H:%M:%SZ}")

@@ -10,7 +10,8 @@ def sim(
     board: Annotated[str, typer.Option(help="The board, as in `rootlet boards`.")] = "pico_w",
     fs: Annotated[Path, typer.Option(help="The folder that is its flash; made if absent.")] = Path("build/sim"),
     script: Annotated[
-        Path | None, typer.Option(help="JSON file of its WiFi networks, sensors, clock and faults; read again when it changes.")
+        Path | None,
+        typer.Option(help="JSON file of its WiFi networks, sensors, clock and faults; read again when it changes."),
     ] = None,
     link: Annotated[Path | None, typer.Option(help="Make a link to the serial port at this path.")] = None,
 ) -> None:
@@ -19,7 +20,7 @@ def sim(
     Example: rootlet sim --board pico_w --fs build/sim --script wifi.json
 
     The script, every part optional:
-    {"wifi": {"networks": {"home": {"password": "secret", "dhcp": true, "join_ms": 50}},
+    {"wifi": {"networks": {"home": {"password": "secret", "dhcp": true, "join_ms": 50}}, "scan_ms": 50,
     "events": [{"at_ms": 5000, "lose_ap": "home", "for_ms": 3000}]},
     "clock": {"start": "2021-01-01T00:00:00Z", "settable": true},
     "sensors": {"temperature_c": 21, "adc": {"26": 32768}, "dht": {"15": {"temperature": 21.5, "humidity": 40}},

@@ -1,5 +1,6 @@
 """A virtual board: MicroPython behind a pseudo-terminal, with the heap, files, resets and faults of a real board."""
 
+import contextlib
 import json
 import os
 import pty
@@ -53,7 +54,7 @@ class VirtualBoard:
     Args:
         fs: folder that is the board's flash; made if absent.
         board: id of a file in boards/.
-        script: WiFi networks, sensors, clock and faults, as a dict or a JSON file (format: docs and `rootlet sim --help`).
+        script: WiFi networks, sensors, clock and faults, as a dict or a JSON file (its format: `rootlet sim --help`).
         link: path for a link to the port, beside the one in a temporary folder.
 
     A context manager; without `with`, call start() and stop(). Raises Failure on an unknown board, a bad script, or
@@ -110,7 +111,7 @@ class VirtualBoard:
             "machine": f"{self._board['name']} with {self._board['chip']}",
             "cpu_hz": self._board["cpu_hz"],
             "epoch_year": self._board["epoch_year"],
-            "wlan": {key: self._board["wlan"][key] for key in ("constants", "pm", "dns_errno", "hostname")},  # type: ignore[literal-required]
+            "wlan": {key: self._board["wlan"][key] for key in ("constants", "pm", "dns_errno", "hostname")},
             "pins": self._board["pins"],
             "temperature": self._board["temperature"],
             "filesystem_bytes": self._board["flash"]["filesystem_bytes"],
@@ -185,7 +186,9 @@ class VirtualBoard:
         if self._proxy is None:
             self._needed_folder()
         elif not self._proxy.ask_reset(_STOP_S):
-            raise Failure("the virtual board does not reset", "its interpreter did not start", "see VirtualBoard.output")
+            raise Failure(
+                "the virtual board does not reset", "its interpreter did not start", "see VirtualBoard.output"
+            )
 
     def stop(self) -> None:
         """Switch it off: ends the process and the thread, removes the port. May be called twice."""
@@ -194,18 +197,27 @@ class VirtualBoard:
         if self._thread is not None:
             self._thread.join(_STOP_S)
         self._console.close("it was switched off")
-        if self._link is not None and self._folder is not None and os.path.islink(self._link):
-            if os.readlink(self._link) == os.readlink(self._folder / "tty"):
-                os.unlink(self._link)
+        if self._link is not None and self._folder is not None:
+            _remove_link(self._link, self._folder / "tty")
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = self._proxy = self._thread = None
 
 
+def _remove_link(link: Path, other: Path) -> None:
+    """Remove a link, unless somebody has made it point elsewhere since."""
+    with contextlib.suppress(OSError):
+        if os.readlink(link) == os.readlink(other):
+            link.unlink()
+
+
 def _replace_link(link: Path, target: str) -> None:
     if os.path.lexists(link) and not os.path.islink(link):
         raise Failure(
-            f"cannot make the link {link}", "a file that is not a link is there", "choose another --link", code=Exit.USAGE
+            f"cannot make the link {link}",
+            "a file that is not a link is there",
+            "choose another --link",
+            code=Exit.USAGE,
         )
     try:
         link.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """One run of the MicroPython interpreter on a pseudo-terminal of its own, with the heap of a board."""
 
+import contextlib
 import os
 import pty
 import shutil
@@ -15,7 +16,7 @@ from host_tools.failure import Failure
 
 MODULES = Path(__file__).resolve().parent / "modules"
 # What the stand-ins themselves take of the heap of this 64-bit build; built-in modules of a real board take none.
-MODULES_HEAP_BYTES = 33 * 1024
+MODULES_HEAP_BYTES = 32 * 1024
 
 # Makes the terminal the controlling one of the new session, so that Ctrl-C reaches the interpreter as a signal and
 # the end of our own process ends it too; then becomes the interpreter.
@@ -49,10 +50,8 @@ class Child:
 
     def end(self) -> None:
         """Kill it and whatever it started, and take it out of the process table."""
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         self.process.wait()
         os.close(self.terminal)
 

@@ -106,12 +106,14 @@ class Proxy:
 
     def _turn(self) -> None:
         """Wait for one thing to happen and handle it."""
-        assert self._child is not None
+        child = self._child
+        if child is None:
+            return
         poller = select.poll()
         poller.register(self._wake_read, select.POLLIN)
         full = len(self._to_host) >= _BACKLOG
         events = (0 if full else select.POLLIN) | (select.POLLOUT if self._to_child and self._up else 0)
-        poller.register(self._child.terminal, events)
+        poller.register(child.terminal, events)
         if self._attached:
             reading = 0 if len(self._to_child) >= _CHUNK else select.POLLIN
             poller.register(self._host, reading | (select.POLLOUT if self._to_host else 0))
@@ -135,8 +137,8 @@ class Proxy:
         if self._stalled is not None and time.monotonic() - self._stalled >= _SLOW_HOST_S:
             self._to_host = b""
             self._stalled = None
-        if self._child.terminal in ready:
-            self._serve_child(ready[self._child.terminal])
+        if child.terminal in ready:
+            self._serve_child(child, ready[child.terminal])
 
     def _patience_ms(self) -> int | None:
         waits = []
@@ -178,12 +180,11 @@ class Proxy:
         if self._up and self._swallowing is None and self._to_child and self._child is not None:
             self._to_child = self._to_child[_write(self._child.terminal, self._to_child) :]
 
-    def _serve_child(self, event: int) -> None:
-        assert self._child is not None
+    def _serve_child(self, child: Child, event: int) -> None:
         if event & select.POLLOUT:
             self._flush_to_child()
         if event & (select.POLLIN | select.POLLHUP | select.POLLERR):
-            data = _read(self._child.terminal)
+            data = _read(child.terminal)
             if data == b"":
                 self._ended()
                 return

@@ -15,6 +15,7 @@ CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED = 0, 1, 2
 MBEDTLS_VERSION = "OpenSSL in its place"
 
 _CONN_EOF, _FATAL_ALERT, _INVALID_RECORD, _OTHER = -0x7280, -0x7780, -0x7200, -0x6C00
+_BAD_VERSION = -0x6E80
 _DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _UNTRUSTED = (2, 7, 18, 19, 20, 21)
 
@@ -93,9 +94,13 @@ class _Socket:
         except SSL.Error as e:
             text = " ".join(str(row[-1]) for row in e.args[0])
             if "alert" in text:
+                if self._seen and not self._shaken:
+                    self._verify()  # the server's certificate came before its alert
                 raise OSError(_FATAL_ALERT) from None
             if "wrong version number" in text or "http request" in text or "packet length" in text:
                 raise OSError(_INVALID_RECORD) from None
+            if "unsupported protocol" in text:
+                raise OSError(_BAD_VERSION) from None
             if "unexpected eof" in text:
                 raise OSError(_CONN_EOF) from None
             raise OSError(_OTHER, text) from None

@@ -265,6 +265,13 @@ def test_nothing_is_overwritten_without_force_and_force_keeps_a_backup(tmp_path:
     assert leaf.key_pem.read_bytes() != before[leaf.key_pem]
 
 
+def test_one_file_in_the_way_stops_all(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt.der").write_bytes(b"mine")
+    with pytest.raises(Failure, match="exists already"):
+        ca.init(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["ca.crt.der"]
+
+
 def test_passphrase_encrypts_the_key(tmp_path: Path) -> None:
     ca.init(tmp_path, passphrase="four words are better")
     key = tmp_path / "ca.key.pem"
@@ -371,7 +378,19 @@ def test_subject_escapes_and_order() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "a..b", "-a.example", "a_b.example", "a b", "*.local", "*", "a.*.b", "1.2.3.300", "１.２.３.４", "x" * 64],
+    [
+        "",
+        "a..b",
+        "-a.example",
+        "a_b.example",
+        "a b",
+        "*.local",
+        "*",
+        "a.*.b",
+        "1.2.3.300",
+        "\uff11.\uff12.\uff13.\uff14",
+        "x" * 64,
+    ],
 )
 def test_wrong_host_names_are_refused(name: str) -> None:
     with pytest.raises(Failure) as caught:
@@ -405,6 +424,11 @@ def test_a_name_too_long_for_a_cn_stands_in_a_critical_san(authority: ca.Authori
     done = openssl("verify", "-x509_strict", "-verify_hostname", name, "-CAfile", str(authority.cert_pem),
                    str(leaf.cert_pem))  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_control_characters_of_a_certificate_do_not_reach_the_terminal(authority: ca.Authority) -> None:
+    facts = certinfo.describe(authority.cert) | {"subject": "CN=\x1b[2Jx\ny"}
+    assert "subject      CN=\\x1b[2Jx\\ny\n" in certinfo.text(facts)
 
 
 def test_times_are_utc() -> None:

@@ -105,6 +105,7 @@ def test_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     second = certs.embed([b, a, a], tmp_path / "elsewhere" / "trust_roots.py", BUILD_TIME)
     assert first.module.read_bytes() == second.module.read_bytes()
     assert first.compiled.read_bytes() == second.compiled.read_bytes()
+    assert b"trust_roots.py" in first.compiled.read_bytes()
     assert str(tmp_path).encode() not in first.compiled.read_bytes()
     later = certs.embed([a, b], tmp_path / "x" / "trust_roots.py", BUILD_TIME + 1)
     assert later.module.read_bytes() != second.module.read_bytes()

@@ -24,9 +24,8 @@ class _Sys:
 
 def _prepare(files, control):
     """Everything up to the point where the board's own code may run."""
-    import vfs
-
     import _sim
+    import vfs
 
     _sim.open_control(vfs.VfsPosix(control))
     flash = vfs.VfsPosix(files)
@@ -78,7 +77,7 @@ def _run(name, namespace):
     except OSError:
         return True
     try:
-        execfile(name, namespace)
+        execfile(name, namespace)  # noqa: F821 (a built-in of MicroPython)
         return True
     except SystemExit:
         raise

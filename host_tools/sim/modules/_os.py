@@ -1,4 +1,5 @@
 """Simulated: os without what only a desktop has (environment, shell), with the board's uname()."""
+# ruff: noqa: F401
 
 from collections import namedtuple
 

@@ -1,4 +1,5 @@
 """Simulated: the board's flash, a folder of the host that code on the board cannot leave, with the flash's size."""
+# ruff: noqa: F401
 
 import _sim
 from vfs import VfsFat, VfsLfs2, mount, umount

@@ -1,7 +1,9 @@
 """Simulated: pins that remember, ADC and temperature from the script, the clock, watchdog and reset by the host."""
+# ruff: noqa: F403, F405
+
+import time
 
 import _sim
-import time
 from umachine import *
 
 _RP2 = _sim.board["port"] == "rp2"

@@ -16,7 +16,8 @@ _NUMBERS = {
     "no_ap": _C["STAT_NO_AP_FOUND"],
     "failed": _C["STAT_CONNECT_FAIL"],
 }
-globals().update(_C)
+for _name in _C:  # by setattr, which interns the names: attribute look-up knows no others
+    setattr(__import__("network"), _name, _C[_name])
 
 STA_IF = 0
 AP_IF = 1
@@ -127,7 +128,7 @@ class WLAN:
                 self._final = "joining"  # the link is gone, and this port does not say more
                 return self._final
         if not self._joined:
-            wait = 20 if net is None else net.get("join_ms", 50)
+            wait = _sim.script().get("wifi", {}).get("scan_ms", 50) if net is None else net.get("join_ms", 50)
             if time.ticks_diff(time.ticks_ms(), self._since) < wait:
                 return "joining"
             if net is None:

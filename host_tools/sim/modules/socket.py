@@ -1,4 +1,5 @@
 """Simulated: names do not resolve while WiFi is down (where the script has WiFi); open sockets are the host's own."""
+# ruff: noqa: F403
 
 import _sim
 import usocket as _builtin

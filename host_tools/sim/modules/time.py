@@ -1,4 +1,5 @@
 """Simulated: the clock of the board (its start, its epoch, set by machine.RTC) on top of the built-in module."""
+# ruff: noqa: F403
 
 import _sim
 import utime as _builtin

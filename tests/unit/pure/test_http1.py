@@ -52,6 +52,15 @@ def test_headers():
     assert parser.length == 5
 
 
+def test_long_headers_are_passed_over_and_what_is_kept_is_bounded():
+    long = b"X-Long: " + b"y" * 3000 + b"\r\n" + b"".join(b"X-%d: " % i + b"z" * 900 + b"\r\n" for i in range(8))
+    parser, body = read([b"HTTP/1.1 200 OK\r\n" + long + b"Content-Length: 5\r\n\r\nhello"])
+    assert body == b"hello"
+    assert parser.headers["content-length"] == "5"
+    assert "x-long" not in parser.headers
+    assert sum([len(k) + len(v) for k, v in parser.headers.items()]) <= 4096
+
+
 def test_no_body():
     for status in (b"204", b"304"):
         parser, body = read([b"HTTP/1.1 " + status + b" x\r\n\r\n"])
@@ -86,9 +95,12 @@ def test_refused():
         head + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
         head + b"Transfer-Encoding: chunked\r\n\r\n123456789\r\n",
         head + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
-        head + b"a: " + b"x" * 5000,
-        head + b"a: b\r\n" * 1000,
-        b"x" * 5000,
+        head + b"a: " + b"x" * 20000,
+        head + b"a: b\r\n" * 3000,
+        head + b"Content-Length: " + b" " * 2000 + b"5\r\n",
+        head + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 2000,
+        head + b"Transfer-Encoding: chunked\r\n\r\n1\r\nabc",
+        b"x" * 20000,
     ):
         assert refused(data), data[:60]
 

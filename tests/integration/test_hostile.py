@@ -1,0 +1,210 @@
+"""Every hostile server is refused with a code of its own, by the same firmware on CPython and on MicroPython."""
+
+import contextlib
+import ssl
+import subprocess
+import time
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from tests.device_runner import INTERPRETERS, run_job
+from tests.integration import hostile
+from tests.integration.chains import DAY, NOW, certificate, rsa_key, sha1_certificate, write
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+TIMEOUT_MS = 1500
+
+
+@pytest.fixture(scope="module")
+def root():
+    return certificate("Test Root", ca=True)
+
+
+def chains(root, folder):
+    """name: (expected code, what the fact must name, host asked for, chain)."""
+    other = certificate("Other Root", ca=True, organisation="Strangers")
+    twin = certificate("Test Root", ca=True)
+    middle = certificate("Middle", root, ca=True)
+    home = {"dns": ("localhost",), "ips": ("127.0.0.1",)}
+    return {
+        "good": (None, "", "localhost", [certificate("a", root, **home)]),
+        "good, by address": (None, "", "127.0.0.1", [certificate("a", root, **home)]),
+        "good, intermediate": (None, "", "localhost", [certificate("a", middle, **home), middle]),
+        "good, wildcard": (None, "", "localhost", [certificate("a", root, dns=("*.x.example", "localhost"))]),
+        "good, RSA": (None, "", "localhost", [certificate("a", root, key=rsa_key(2048), **home)]),
+        "expired": ("CERT_EXPIRED", "the clock says", "localhost", [certificate("a", root, end=NOW - DAY / 2, **home)]),
+        "not yet valid": ("CERT_NOT_YET_VALID", "the clock says", "localhost", [certificate("a", root, start=NOW + DAY, **home)]),
+        "wrong name": ("CERT_NAME", "it is for x.example", "localhost", [certificate("a", root, dns=("x.example",))]),
+        "wrong address": ("CERT_NAME", "it is for 10.0.0.1", "127.0.0.1", [certificate("a", root, ips=("10.0.0.1",))]),
+        "self-signed": ("CERT_SELF_SIGNED", "'a'", "localhost", [certificate("a", **home)]),
+        "unknown CA": ("CERT_UNKNOWN_CA", "Other Root", "localhost", [certificate("a", other, **home)]),
+        "unknown CA, sent along": ("CERT_UNKNOWN_CA", "Other Root", "localhost", [certificate("a", other, **home), other]),
+        "CA of the same name": ("CERT_UNKNOWN_CA", "its key differs", "localhost", [certificate("a", twin, **home)]),
+        "missing intermediate": ("CERT_INCOMPLETE", "Middle", "localhost", [certificate("a", middle, **home)]),
+        "missing intermediate, by AIA": (
+            "CERT_INCOMPLETE", "Far", "localhost",
+            [certificate("a", certificate("Far", other, ca=True, organisation="Far"), aia=True, **home)],
+        ),
+        "CN only": ("CERT_NO_SAN", "localhost", "localhost", [certificate("localhost", root)]),
+        "IP in dNSName": ("CERT_IP_IN_DNS", "127.0.0.1", "127.0.0.1", [certificate("a", root, dns=("127.0.0.1",))]),
+        "clientAuth only": (
+            "CERT_USAGE", "serverAuth", "localhost", [certificate("a", root, eku=ExtendedKeyUsageOID.CLIENT_AUTH, **home)],
+        ),
+        "leaf as CA": (("CERT_USAGE", "CERT_INCOMPLETE"), "leaf", "localhost",
+                       [certificate("a", leaf := certificate("leaf", root, **home), **home), leaf]),
+        "RSA 1024": ("CERT_WEAK_KEY", "RSA 1024", "localhost", [certificate("a", root, key=rsa_key(1024), **home)]),
+        "SHA-1": ("CERT_WEAK_SIGNATURE", "SHA1", "localhost", [sha1_certificate(folder, "a", root, "localhost")]),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, root):
+    folder = tmp_path_factory.mktemp("hostile")
+    (folder / "root.der").write_bytes(root.der())
+    return folder
+
+
+def ask(interpreter, folder, urls, **extra):
+    job = {"roots": ["root.der"], "clock": int(NOW.timestamp()) + 60, "timeout_ms": TIMEOUT_MS}
+    steps = [{"do": "get", "url": url, **extra} for url in urls]
+    return run_job(interpreter, {**job, "steps": steps}, folder)
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_certificates(interpreter, folder, root):
+    cases = chains(root, folder)
+    with contextlib.ExitStack() as stack:
+        urls = []
+        for name, (_, _, host, chain) in cases.items():
+            context = hostile.tls_context(*write(folder, name.replace(" ", "_"), *chain))
+            port = stack.enter_context(hostile.serve(hostile.over_tls(context, hostile.replies(OK))))
+            urls.append(f"https://{host}:{port}/")
+        results = ask(interpreter, folder, urls)
+    wrong = []
+    for (name, (code, fact, _, _)), result in zip(cases.items(), results, strict=True):
+        if code is None:
+            if result.get("body") != "hello":
+                wrong.append((name, result))
+        elif (
+            result.get("code") not in (code if isinstance(code, tuple) else (code,))
+            or fact not in result["fact"]
+            or "try: " not in result["text"]
+        ):
+            wrong.append((name, code, fact, result))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def answers(root, folder, other_port):
+    """name: (expected code, the server's handler)."""
+    chain = write(folder, "good_server", certificate("a", root, dns=("localhost",)))
+    context = hostile.tls_context(*chain)
+    asks = hostile.tls_context(*chain)
+    asks.verify_mode = ssl.CERT_REQUIRED
+    asks.load_verify_locations(cadata=root.pem().decode())
+
+    def says(data, then="close"):
+        return hostile.over_tls(context, hostile.replies(data, then))
+
+    head = b"HTTP/1.1 200 OK\r\n"
+    moved = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n"
+    return {
+        "plain text": ("TLS_NOT_TLS", hostile.plain_text),
+        "closes mid-handshake": ("TLS_CLOSED", hostile.closes_mid_handshake),
+        "stalls mid-handshake": ("TLS_TIMEOUT", hostile.stalls_mid_handshake),
+        "drips": ("TLS_TIMEOUT", hostile.drips),
+        "TLS 1.1 only": (
+            "TLS_VERSION",
+            hostile.over_tls(hostile.tls_context(*chain, ssl.TLSVersion.TLSv1_1), hostile.replies(OK)),
+        ),
+        "wants a client certificate": ("TLS_REFUSED", hostile.over_tls(asks, hostile.replies(OK))),
+        "stalls before the head": ("HTTP_TIMEOUT", says(b"", "stall")),
+        "stalls mid-body": ("HTTP_TIMEOUT", says(head + b"Content-Length: 5\r\n\r\nhel", "stall")),
+        "ends mid-body": ("HTTP_TRUNCATED", says(head + b"Content-Length: 5\r\n\r\nhel")),
+        "cut mid-chunk": ("HTTP_TRUNCATED", says(head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "cut")),
+        "no HTTP": ("HTTP_RESPONSE", says(b"220 mail.example ESMTP\r\n")),
+        "announces too much": ("HTTP_TOO_LARGE", says(head + b"Content-Length: 4000000\r\n\r\n", "stall")),
+        "sends too much": (
+            "HTTP_TOO_LARGE",
+            says(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b"x" * 1024),
+        ),
+        "endless header": ("HTTP_RESPONSE", says(head + b"X: " + b"y" * 100000, "stall")),
+        "redirect to http": ("HTTP_INSECURE_REDIRECT", says(moved % b"http://localhost/x")),
+        "redirect for ever": ("HTTP_REDIRECTS", says(moved % b"/again")),
+        "redirect to a stranger": ("CERT_UNKNOWN_CA", says(moved % b"https://localhost:%d/" % other_port)),
+    }
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_behaviour(interpreter, folder, root):
+    stranger = certificate("Stranger", ca=True, organisation="Strangers")
+    context = hostile.tls_context(*write(folder, "stranger", certificate("a", stranger, dns=("localhost",))))
+    with contextlib.ExitStack() as stack:
+        other_port = stack.enter_context(hostile.serve(hostile.over_tls(context, hostile.replies(OK))))
+        cases = answers(root, folder, other_port)
+        urls = []
+        for _, handler in cases.values():
+            urls.append(f"https://localhost:{stack.enter_context(hostile.serve(handler))}/")
+        results = ask(interpreter, folder, urls, max_bytes=1000)
+    got = {name: result.get("code") for name, result in zip(cases, results, strict=True)}
+    assert got == {name: code for name, (code, _) in cases.items()}
+    late = {name: result["ms"] for name, result in zip(cases, results, strict=True) if result["ms"] > TIMEOUT_MS + 1000}
+    assert not late, "a deadline was not kept"
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_without_a_clock_no_connection_is_made(interpreter, folder):
+    touched = []
+
+    def notes(conn, ending):
+        touched.append(conn.recv(1))
+
+    with hostile.serve(notes) as port:
+        job = {"roots": ["root.der"], "clock": None, "steps": [{"do": "get", "url": f"https://localhost:{port}/"}]}
+        (result,) = run_job(interpreter, job, folder)
+    assert result["code"] == "CLOCK_NOT_SET"
+    assert "no time server answered" in result["fact"]
+    assert not touched
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_where_nothing_is(interpreter, folder):
+    with hostile.serve(hostile.plain_text) as port:
+        pass
+    results = ask(
+        interpreter, folder, [f"https://localhost:{port}/", "https://no-such-host.invalid/", "http://localhost/"]
+    )
+    assert [r["code"] for r in results] == ["TCP_REFUSED", "DNS", "HTTP_URL"]
+
+
+def test_the_device_runner_does_not_hang_on_a_hostile_server(folder):
+    began = time.monotonic()
+    with hostile.serve(hostile.stalls_mid_handshake) as port:
+        (result,) = ask("micropython", folder, [f"https://localhost:{port}/"])
+    assert result["code"] == "TLS_TIMEOUT"
+    assert time.monotonic() - began < 10
+
+
+def test_too_little_memory_is_said_to_be_just_that(folder, root):
+    """The refusal before the handshake, with the largest free block; on this port Mbed TLS itself is off the heap."""
+    needs = {"heap": "gc", "block_bytes": 16717, "out_block_bytes": 4429, "free_bytes": 10_000_000}
+    job = {"roots": ["root.der"], "clock": int(NOW.timestamp()), "needs": needs}
+    (result,) = run_job("micropython", {**job, "steps": [{"do": "get", "url": "https://localhost:1/"}]}, folder)
+    assert result["code"] == "TLS_MEMORY"
+    assert "largest free block" in result["fact"]
+    block = int(result["fact"].split("largest free block ")[1].split(" ")[0])
+    assert 16 < block < 128 * 1024
+
+
+def test_openssl_agrees_that_the_good_server_is_good(folder, root):
+    """The tests' own servers are sound: what is refused is refused for the one thing that is wrong."""
+    (folder / "root.pem").write_bytes(root.pem())
+    cert, _ = write(folder, "sound", certificate("a", root, dns=("localhost",)))
+    done = subprocess.run(
+        ["openssl", "verify", "-CAfile", folder / "root.pem", "-verify_hostname", "localhost", cert],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
