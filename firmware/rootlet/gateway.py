@@ -4,9 +4,12 @@ import asyncio
 import gc
 import json
 import random
+import sys
 import time
 
-from . import board, clock, config, https, mqtt, sensors, trust, wifi
+import rootlet
+
+from . import board, clock, https, mqtt, sensors, trust, wifi
 from .dates import timestamp
 from .errors import RootletError
 
@@ -230,11 +233,22 @@ class Gateway:
             await asyncio.sleep_ms(pause)
 
 
+def _settings():
+    """The checked configuration; then the checker, which is needed once only, gives its memory back."""
+    from . import config
+
+    try:
+        return config.load()
+    finally:
+        del sys.modules["rootlet.config"]
+        del rootlet.config
+
+
 async def main():
     """Load what is on the flash and run. A wrong configuration is told, and ends the program."""
     log("gateway", "rootlet starts, %d B free" % gc.mem_free())
     try:
-        gateway = Gateway(config.load(), board.load())
+        gateway = Gateway(_settings(), board.load())
     except RootletError as e:
         log("error", e)
         return

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from host_tools.sim.child import Child
 from host_tools.sim.console import Console, Splitter
 
-_CTRL_A, _CTRL_B = b"\x01", b"\x02"
+_CTRL_A, _CTRL_B, _CTRL_C = b"\x01", b"\x02", b"\x03"
 _RAW_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 _FRIENDLY_PROMPT = b">>> "
 _SOFT_REBOOT = b"MPY: soft reboot\r\n"
@@ -166,7 +166,7 @@ class Proxy:
                 if _CTRL_B in data and self._raw:
                     self._raw = False
                     self._tail = b""
-                if b"\x03" in data:
+                if _CTRL_C in data:
                     # Ctrl-C must get through although the program reads none of what was sent before.
                     self._to_child = b"" if self._up else self._to_child
                 self._to_child += data
@@ -210,6 +210,9 @@ class Proxy:
             self._flush_to_child()
         elif name == "repl" and self._raw:
             self._swallowing = b""
+        elif name == "again":
+            self._to_child = _CTRL_C + self._to_child
+            self._flush_to_child()
         elif name == "wdt":
             self._watchdog = time.monotonic() + int(argument) / 1000
         elif name == "reset":

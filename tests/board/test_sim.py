@@ -389,7 +389,8 @@ b = ds18x20.DS18X20(onewire.OneWire(machine.Pin(22)))
 roms = b.scan(); first = b.read_temp(roms[0]); b.convert_temp()
 led = machine.Pin('LED', machine.Pin.OUT); led.on()
 print([round(27 - (volts - 0.706) / 0.001721, 1), machine.ADC(machine.Pin(26)).read_u16(), machine.ADC(0).read_u16(),
-    d.temperature(), d.humidity(), missing, first, [b.read_temp(r) for r in roms], led.value(), len(machine.unique_id())])
+    d.temperature(), d.humidity(), missing, first, [b.read_temp(r) for r in roms], led.value(),
+    len(machine.unique_id())])
 """
         said = eval(mpremote(board, "exec", code))
         assert abs(said[0] - 31) < 0.1

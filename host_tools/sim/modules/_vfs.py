@@ -45,6 +45,14 @@ class Flash:
         return self._posix.open(self._path(path), mode)
 
     def stat(self, path):
+        # `import` takes any exception here for "no such file": a Ctrl-C would be lost, so the host repeats it.
+        try:
+            return self._stat(path)
+        except KeyboardInterrupt:
+            _sim.mark("again")
+            return self._stat(path)
+
+    def _stat(self, path):
         s = self._posix.stat(self._path(path))
         times = [t - _sim.epoch() for t in s[7:10]]
         return (s[0] & 0xC000, 0, 0, 0, 0, 0, 0 if s[0] & 0x4000 else s[6], times[0], times[1], times[2])[:10]
