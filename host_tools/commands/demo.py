@@ -7,7 +7,9 @@ import typer
 
 
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C, with the commands to watch it.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave it running until Ctrl-C, with the commands to watch it.")
+    ] = False,
 ) -> None:
     """Show it all on this machine: CA, broker, virtual Pico W, verified readings, three refusals.
 

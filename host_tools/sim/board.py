@@ -137,7 +137,9 @@ class VirtualBoard:
         folder = self._needed_folder()
         if cause != "soft":
             now = time.time()
-            state = {"unix": self._start_of_clock(), "at": now, "boot": now, "cause": cause}
+            # MicroPython's ticks_ms counts the same monotonic clock.
+            ticks = int(time.monotonic() * 1000)
+            state = {"unix": self._start_of_clock(), "at": now, "boot": now, "ticks": ticks, "cause": cause}
             (folder / "state.json").write_text(json.dumps(state))
         return spawn(self._micropython, self._board["heap_bytes"], self._files, folder, run_main)
 

@@ -6,6 +6,15 @@ import utime as _builtin
 from utime import *
 
 
+_BASE = -_sim.state()["ticks"]
+_ms = _builtin.ticks_ms
+_add = _builtin.ticks_add
+
+
+def ticks_ms():
+    return _add(_ms(), _BASE)  # from the last hard reset, as on a board
+
+
 def time():
     return int(_sim.unix()) - _sim.epoch()
 

@@ -1,0 +1,200 @@
+"""A broker with TLS and an access list: Mosquitto where installed, else the embedded amqtt."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from host_tools.failure import Failure
+from host_tools.paths import ROOT
+from host_tools.safe_write import PRIVATE, File, make_directory, write_all
+
+Engine = Literal["auto", "mosquitto", "amqtt"]
+_START_TIMEOUT_S = 20
+_STOP_TIMEOUT_S = 10
+_TRIES = 3
+
+
+def _program(name: str) -> str | None:
+    """A program of the Mosquitto package; Debian keeps the broker in sbin, which is not on every PATH."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+
+
+def choose(engine: str) -> str:
+    """The broker to use. Raises Failure where the one asked for is not installed."""
+    if engine not in ("auto", "mosquitto", "amqtt"):
+        raise Failure("no such broker", f"{engine!r} is not auto, mosquitto or amqtt", "rootlet broker --engine auto")
+    if engine in ("auto", "mosquitto") and _program("mosquitto"):
+        return "mosquitto"
+    if engine == "mosquitto":
+        raise Failure(
+            "Mosquitto is not installed", "no program mosquitto", "apt-get install mosquitto, or --engine amqtt"
+        )
+    return "amqtt"
+
+
+def _free_port(bind: str) -> int:
+    with socket.socket() as s:
+        s.bind((bind, 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+class Broker:
+    """A running broker; entering waits until it accepts connections, leaving ends its process.
+
+    Args:
+        cert, key: PEM files of the server (chain with the leaf first). ca: PEM file of the CA that devices come from.
+        mtls: clients need a certificate of that CA; its common name is their identity.
+        observers: identities that may read everything. users: user to password, without mutual TLS.
+        engine: "auto", "mosquitto" or "amqtt". bind: address; port: 0 takes a free one.
+        workdir: folder for configuration and log.
+    """
+
+    def __init__(
+        self,
+        cert: Path,
+        key: Path,
+        ca: Path,
+        *,
+        workdir: Path,
+        mtls: bool = True,
+        observers: Iterable[str] = ("observer",),
+        users: dict[str, str] | None = None,
+        engine: str = "auto",
+        bind: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.engine = choose(engine)
+        self.port = port
+        self._wanted_port = port
+        self._bind = bind
+        self._mtls = mtls
+        self._files = {"cert": cert.resolve(), "key": key.resolve(), "ca": ca.resolve()}
+        self._observers = list(observers)
+        self._users = dict(users or {})
+        self._dir = workdir / "broker"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """The last 8 KB of what the broker logged."""
+        try:
+            return (self._dir / "log.txt").read_bytes()[-8192:].decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _private(self, name: str, text: str) -> Path:
+        path = self._dir / name
+        write_all([File(path, text.encode(), PRIVATE)], force=True, keep_backup=False)
+        return path
+
+    def _mosquitto(self) -> list[str]:
+        lines = [
+            f"listener {self.port} {self._bind}",
+            f"certfile {self._files['cert']}",
+            f"keyfile {self._files['key']}",
+            "tls_version tlsv1.2",
+            "persistence false",
+            "set_tcp_nodelay true",
+            "max_inflight_messages 64",
+            "max_queued_messages 1000",
+            "max_packet_size 65536",
+            "log_dest stderr",
+            "log_type error",
+            "log_type warning",
+            "log_type notice",
+        ]
+        if os.geteuid() == 0:
+            lines.append("user root")  # else it becomes user mosquitto, who cannot read a key of mode 0600
+        if self._mtls:
+            lines += [f"cafile {self._files['ca']}", "require_certificate true", "use_identity_as_username true"]
+        elif self._users:
+            lines += ["allow_anonymous false", f"password_file {self._passwords()}"]
+        else:
+            lines.append("allow_anonymous true")
+        if self._mtls or self._users:
+            acl = ["pattern write rootlet/%u/#", "pattern read rootlet/%u/cmd/#"]
+            for name in self._observers:
+                acl += [f"user {name}", "topic read rootlet/#"]
+            lines.append(f"acl_file {self._private('acl.txt', chr(10).join(acl) + chr(10))}")
+        path = self._private("mosquitto.conf", "\n".join(lines) + "\n")
+        return [str(_program("mosquitto")), "-c", str(path)]
+
+    def _passwords(self) -> Path:
+        path = self._private("passwords.txt", "".join(f"{user}:{word}\n" for user, word in self._users.items()))
+        program = _program("mosquitto_passwd")
+        if not program:
+            raise Failure("user names need mosquitto_passwd", "it is not installed", "apt-get install mosquitto")
+        subprocess.run([program, "-U", str(path)], check=True, capture_output=True, timeout=30)
+        return path
+
+    def _amqtt(self) -> list[str]:
+        settings = {
+            **{name: str(path) for name, path in self._files.items()},
+            "bind": self._bind,
+            "port": self.port,
+            "mtls": self._mtls,
+            "observers": self._observers,
+            "users": self._users,
+        }
+        path = self._private("amqtt.json", json.dumps(settings))
+        return [sys.executable, "-m", "host_tools.broker_amqtt", str(path)]
+
+    def _start(self) -> bool:
+        """Start the process; False where it ended before it accepted a connection."""
+        self.port = self._wanted_port or _free_port(self._bind)
+        command = self._mosquitto() if self.engine == "mosquitto" else self._amqtt()
+        with (self._dir / "log.txt").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+            )
+        host = "127.0.0.1" if self._bind == "0.0.0.0" else self._bind  # noqa: S104
+        end = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                return False
+            try:
+                socket.create_connection((host, self.port), timeout=1).close()
+                return True
+            except OSError:
+                # Nothing tells when a server of another process begins to listen; a short pause between tries.
+                time.sleep(0.02)
+        self._stop()
+        return False
+
+    def __enter__(self) -> Self:
+        make_directory(self._dir)
+        for _ in range(1 if self._wanted_port else _TRIES):
+            if self._start():
+                return self
+        last = (self.log.strip().splitlines() or ["it ended without a word"])[-1]
+        raise Failure(
+            f"the broker ({self.engine}) did not start", last, f"choose another --port; see {self._dir}/log.txt"
+        )
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def wait(self) -> int:
+        """Wait until the broker ends by itself; returns its exit code."""
+        assert self._process is not None  # noqa: S101  (only inside the with block)
+        return self._process.wait()
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self._stop()

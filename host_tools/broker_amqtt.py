@@ -1,0 +1,135 @@
+"""The embedded broker: amqtt in a process of its own, with certificates required and topics per device.
+
+Run as `python -m host_tools.broker_amqtt SETTINGS.json`. What differs from Mosquitto: messages a device may not
+publish are dropped without a word, and retained messages live in memory only.
+"""
+
+import asyncio
+import hmac
+import json
+import signal
+import ssl
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amqtt.broker import Broker as AmqttBroker
+from amqtt.contexts import Action, BrokerConfig, ListenerConfig
+from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
+from amqtt.session import Session
+
+
+def common_name(der: bytes) -> str | None:
+    """The common name of a client certificate (DER), or None."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    names = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else None
+
+
+class Identity(BaseAuthPlugin):
+    """Who a client is: the common name of its certificate, or a user with a password."""
+
+    @dataclass
+    class Config:
+        """mtls: certificates are required. users: user to password, for brokers without mutual TLS."""
+
+        mtls: bool = True
+        users: dict[str, str] = field(default_factory=dict)
+
+    config: Config
+
+    async def authenticate(self, *, session: Session) -> bool | None:
+        """Whether the client may come in; names it by its certificate."""
+        if self.config.mtls:
+            der = session.ssl_object.getpeercert(binary_form=True) if session.ssl_object else None
+            session.username = common_name(der) if der else None
+            return session.username is not None
+        if not self.config.users:
+            return True
+        expected = self.config.users.get(session.username or "")
+        given = session.password or ""
+        return expected is not None and hmac.compare_digest(expected.encode(), given.encode())
+
+
+class Topics(BaseTopicPlugin):
+    """The access control list: a device writes below rootlet/ID/ and reads its commands; observers read all."""
+
+    @dataclass
+    class Config:
+        """observers: identities that may read everything. open: no list at all (neither mTLS nor users)."""
+
+        observers: list[str] = field(default_factory=list)
+        open: bool = False
+
+    config: Config
+
+    async def topic_filtering(
+        self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
+    ) -> bool | None:
+        """Whether a client may do that with a topic."""
+        if self.config.open:
+            return True
+        name, topic = (session.username if session else None), topic or ""
+        if not name:
+            return False
+        if action == Action.PUBLISH:
+            return topic.startswith(f"rootlet/{name}/")
+        if name in self.config.observers:
+            return topic.split("/", 1)[0] == "rootlet"
+        return topic.startswith(f"rootlet/{name}/cmd/")
+
+
+class Broker(AmqttBroker):
+    """amqtt with client certificates required, not optional, and TLS 1.2 at least."""
+
+    require_certificate = True
+
+    @staticmethod
+    def _create_ssl_context(listener: ListenerConfig) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(str(listener.certfile), str(listener.keyfile))
+        if Broker.require_certificate:
+            context.load_verify_locations(str(listener.cafile))
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+async def serve(settings: dict[str, Any]) -> None:
+    """Run until SIGTERM or SIGINT. settings: bind, port, cert, key, ca, mtls, observers, users."""
+    Broker.require_certificate = settings["mtls"]
+    here = "host_tools.broker_amqtt"
+    config = {
+        "listeners": {
+            "default": {
+                "type": "tcp",
+                "bind": f"{settings['bind']}:{settings['port']}",
+                "max_connections": 1000,
+                "ssl": True,
+                "cafile": settings["ca"],
+                "certfile": settings["cert"],
+                "keyfile": settings["key"],
+            }
+        },
+        "plugins": {
+            f"{here}.Identity": {"mtls": settings["mtls"], "users": settings["users"]},
+            f"{here}.Topics": {
+                "observers": settings["observers"],
+                "open": not settings["mtls"] and not settings["users"],
+            },
+        },
+    }
+    broker = Broker(BrokerConfig.from_dict(config))
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ending.set)
+    await broker.start()
+    await ending.wait()
+    await broker.shutdown()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(json.loads(Path(sys.argv[1]).read_text())))

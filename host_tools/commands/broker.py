@@ -1,0 +1,70 @@
+"""`rootlet broker`: a broker with the project's CA, for the desk and the LAN."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from host_tools.failure import Failure
+from host_tools.paths import BUILD
+
+
+def _server_files(ca_dir: Path, name: str) -> tuple[Path, Path]:
+    cert = ca_dir / "issued" / f"server-{name}.crt.pem"
+    key = ca_dir / "issued" / f"server-{name}.key.pem"
+    if not (ca_dir / "ca.crt.pem").is_file():
+        raise Failure("there is no CA yet", f"no {ca_dir / 'ca.crt.pem'}", f"rootlet ca init --dir {ca_dir}")
+    if not cert.is_file() or not key.is_file():
+        fix = f"rootlet ca issue server {name} --ip 127.0.0.1 --dir {ca_dir}"
+        raise Failure(f"there is no server certificate for {name}", f"no {cert}", fix)
+    return cert, key
+
+
+def _end(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def broker(
+    ca_dir: Annotated[Path, typer.Option(help="Folder of `rootlet ca`.")] = Path("ca-data"),
+    name: Annotated[str, typer.Option(help="The server certificate to use, by its first name.")] = "localhost",
+    bind: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets the LAN in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8883,
+    engine: Annotated[str, typer.Option(help="auto, mosquitto or amqtt.")] = "auto",
+    no_mtls: Annotated[bool, typer.Option("--no-mtls", help="Do not ask clients for a certificate.")] = False,
+    observer: Annotated[list[str] | None, typer.Option(help="Identity that may read everything.")] = None,
+) -> None:
+    """Run a broker with TLS from the project's CA until Ctrl-C; devices need a certificate of the same CA.
+
+    Example: rootlet broker --name broker.home --bind 0.0.0.0
+    """
+    from host_tools.broker import Broker
+
+    cert, key = _server_files(ca_dir, name)
+    device: dict[str, Any] = {"host": name}
+    if not no_mtls:
+        device |= {"cert": "device.crt.der", "key": "device.key.der"}
+    signal.signal(signal.SIGTERM, _end)
+    with Broker(
+        cert,
+        key,
+        ca_dir / "ca.crt.pem",
+        workdir=BUILD,
+        mtls=not no_mtls,
+        observers=observer or ["observer"],
+        engine=engine,
+        bind=bind,
+        port=port,
+    ) as running:
+        device["port"] = running.port
+        typer.echo(f"{running.engine} on {bind}:{running.port}; Ctrl-C ends it")
+        typer.echo(f'in a device\'s config.json: "mqtt": {json.dumps(device)}')
+        if no_mtls:
+            typer.echo("no client certificates: anybody who reaches the port may publish and read")
+        try:
+            code = running.wait()
+        except KeyboardInterrupt:
+            typer.echo("ended")
+            return
+        raise Failure("the broker ended by itself", f"exit code {code}", f"see {BUILD / 'broker' / 'log.txt'}")

@@ -1,0 +1,253 @@
+"""Puts the firmware on a board: compile, lay out, copy by mpremote, check what arrived."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from host_tools import boards, umqtt
+from host_tools.failure import Exit, Failure
+from host_tools.mpy import compile_source
+from host_tools.paths import BOARDS, FIRMWARE
+
+DEFAULT_BOARD = "pico_w"
+_COPY_TIMEOUT_S = 300
+_BUSY = (
+    "in use by another",
+    "failed to access",
+    "busy",
+    "could not exclusively lock",
+    "resource temporarily unavailable",
+)
+_ABSENT = ("no such file", "no device found", "could not open port", "cannot find")
+
+
+def _compile(source: Path, name: str, out: Path) -> Path:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(compile_source(source.read_bytes(), name))
+    return out
+
+
+def build_firmware(out: Path, source: Path = FIRMWARE / "rootlet") -> list[Path]:
+    """Compile the firmware package.
+
+    Args: out: folder for the .mpy files. source: the package.
+    Returns the .mpy files. Raises Failure naming the file and the compiler's message.
+    """
+    files = sorted(source.glob("*.py"))
+    return [_compile(path, f"rootlet/{path.name}", out / f"{path.stem}.mpy") for path in files]
+
+
+def _put(source: Path, target: Path, secret: bool = False) -> None:
+    """Copy one file into the tree; a secret is private from its first byte on."""
+    mode = 0o600 if secret else 0o644
+    target.unlink(missing_ok=True)
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as f:
+        f.write(source.read_bytes())
+
+
+def _check_config(path: Path) -> None:
+    from rootlet import config
+    from rootlet.errors import RootletError
+
+    try:
+        config.load(str(path))
+    except RootletError as e:
+        raise Failure(f"{path} is wrong", e.fact, e.fix) from None
+
+
+def _check_identity(cert: Path, key: Path) -> None:
+    """Refuse a CA's private key on a board, and a key that is not the certificate's."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
+
+    fix = "rootlet ca issue device ID, and give its .crt.der and .key.der"
+    if key.name.startswith("ca.key"):
+        raise Failure("a CA's private key never goes onto a board", f"{key} is one by its name", fix)
+    try:
+        certificate = x509.load_der_x509_certificate(cert.read_bytes())
+        private = load_der_private_key(key.read_bytes(), None)
+    except FileNotFoundError as e:
+        raise Failure("the device's certificate or key is absent", f"no file {e.filename}", fix) from None
+    except (ValueError, TypeError):
+        raise Failure(
+            "the device's certificate or key cannot be read", f"{cert} or {key} is not plain DER", fix
+        ) from None
+    try:
+        is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        is_ca = False
+    if is_ca:
+        raise Failure("a CA's private key never goes onto a board", f"{cert} is a CA certificate", fix)
+
+    def spki(public: object) -> bytes:
+        return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined, no-any-return]
+
+    if spki(private.public_key()) != spki(certificate.public_key()):
+        raise Failure("certificate and key do not belong together", f"{key} is not the key of {cert}", fix)
+
+
+def stage(
+    out: Path,
+    *,
+    board: str = DEFAULT_BOARD,
+    config: Path | None = None,
+    trust: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
+) -> Path:
+    """Lay out what goes onto the board's file system.
+
+    Args:
+        out: folder for the tree; it must be absent or empty. board: an id of boards/.
+        config: configuration, checked here. trust: cert module, .py or .mpy.
+        cert, key: the device's certificate and private key, DER.
+    Returns out. Raises Failure.
+    """
+    facts = boards.load(board)
+    if config:
+        _check_config(config)
+    if cert and key:
+        _check_identity(cert, key)
+    if out.exists() and any(out.iterdir()):
+        raise Failure(f"{out} is not empty", "files of an earlier run would go onto the board too", f"rm -r {out}")
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    build_firmware(out / "rootlet")
+    _compile(umqtt.fetch() / "umqtt" / "simple.py", "umqtt/simple.py", out / "umqtt" / "simple.mpy")
+    for name in ("boot.py", "main.py"):
+        _put(FIRMWARE / name, out / name)
+    _put(BOARDS / f"{facts['id']}.json", out / "board.json")
+    if trust:
+        _put(trust, out / f"trust_roots{trust.suffix}")
+    if config:
+        _put(config, out / "config.json", secret=True)
+    if cert and key:
+        _put(cert, out / "device.crt.der")
+        _put(key, out / "device.key.der", secret=True)
+    return out
+
+
+def _mpremote(port: str, *arguments: str, timeout_s: float = _COPY_TIMEOUT_S, cwd: Path | None = None) -> str:
+    """Run mpremote; its failures become Failure with an exit code by kind."""
+    command = [sys.executable, "-m", "mpremote", "connect", port, *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, cwd=cwd
+        )
+    except subprocess.TimeoutExpired:
+        raise Failure(
+            f"the board on {port} does not answer",
+            f"mpremote was still waiting after {timeout_s:.0f} s",
+            "unplug the board, plug it in again and repeat",
+        ) from None
+    if done.returncode == 0:
+        return done.stdout
+    text = done.stderr + done.stdout
+    last = (text.strip().splitlines() or ["mpremote gave no reason"])[-1][:200]
+    low = text.lower()
+    if any(word in low for word in _BUSY):
+        raise Failure(f"{port} is busy", last, f"lsof {port}   (close what holds it: a REPL, an IDE)", Exit.NO_DEVICE)
+    if any(word in low for word in _ABSENT) and "traceback" not in low:
+        raise Failure(f"no board on {port}", last, "mpremote devs   (lists the ports that are there)", Exit.NO_DEVICE)
+    raise Failure(f"the board on {port} refused", last, f"mpremote connect {port} repl")
+
+
+def run_on_board(port: str, script: Path, timeout_s: float = 60) -> str:
+    """Run a script on the board (after a soft reset) and return what it prints."""
+    return _mpremote(port, "run", str(script), timeout_s=timeout_s)
+
+
+_SHA_SCRIPT = """
+import binascii, hashlib, os
+def walk(path):
+    for name, kind, *_ in os.ilistdir(path or "/"):
+        full = path + "/" + name
+        if kind == 0x4000:
+            if full not in ("/rom",):
+                walk(full)
+        else:
+            h = hashlib.sha256()
+            with open(full, "rb") as f:
+                while True:
+                    piece = f.read(512)
+                    if not piece:
+                        break
+                    h.update(piece)
+            print("sha", binascii.hexlify(h.digest()).decode(), full[1:])
+walk("")
+"""
+
+
+def _digests(port: str) -> dict[str, str]:
+    output = _mpremote(port, "exec", _SHA_SCRIPT)
+    rows = [line.split(" ", 2) for line in output.splitlines() if line.startswith("sha ")]
+    return {name.strip(): digest for _, digest, name in rows}
+
+
+def copy_to_board(port: str, tree: Path) -> list[str]:
+    """Copy a staged tree onto the board and check every file by its SHA-256; unchanged files are skipped.
+
+    Args: port: serial port or pseudo-terminal.
+    Returns the names that were copied. Raises Failure.
+    """
+    wanted = {
+        path.relative_to(tree).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(tree.rglob("*"))
+        if path.is_file()
+    }
+    there = _digests(port)
+    changed = [name for name, digest in wanted.items() if there.get(name) != digest]
+    if changed:
+        folders = {str(Path(name).parent) for name in changed} - {"."}
+        present = {str(Path(name).parent) for name in there}
+        arguments: list[str] = []
+        for folder in sorted(folders - present):
+            arguments += ["exec", f"import os\ntry:\n os.mkdir({folder!r})\nexcept OSError:\n pass", "+"]
+        # main.py last: a copy that is cut off must not leave a board that starts half of the firmware.
+        for name in sorted(changed, key=lambda name: name == "main.py"):
+            arguments += ["fs", "cp", name, f":{name}", "+"]
+        _mpremote(port, *arguments[:-1], cwd=tree)
+        there = _digests(port)
+    wrong = [name for name, digest in wanted.items() if there.get(name) != digest]
+    if wrong:
+        raise Failure(
+            "the copy on the board differs",
+            f"SHA-256 of {', '.join(wrong[:3])} is another",
+            "deploy again; is its flash full?",
+        )
+    return changed
+
+
+def find_port() -> str:
+    """The serial port of the only board plugged in.
+
+    Raises: Failure, with exit code 3 where there is none and 2, listing the commands, where there are several.
+    """
+    from serial.tools import list_ports
+
+    # A board is a USB device; serial ports built into the computer have no vendor id.
+    found = [port for port in list_ports.comports() if port.vid is not None]
+    if not found:
+        raise Failure(
+            "no board found",
+            "no USB serial port is there",
+            "plug the board in by a cable that carries data; without a board: rootlet demo",
+            Exit.NO_DEVICE,
+        )
+    if len(found) > 1:
+        choices = "  or  ".join(f"rootlet deploy --port {port.device}" for port in found)
+        names = ", ".join(f"{port.device} ({port.serial_number or 'no serial number'})" for port in found)
+        raise Failure("several boards found", names, choices, Exit.USAGE)
+    return str(found[0].device)
+
+
+def reset(port: str) -> None:
+    """Restart the board, so that it runs what is now on it."""
+    _mpremote(port, "reset", timeout_s=30)
+
+
+def remove_tree(tree: Path) -> None:
+    """Remove a staged tree: it holds a private key and passwords."""
+    shutil.rmtree(tree, ignore_errors=True)
