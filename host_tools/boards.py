@@ -62,6 +62,7 @@ class Board(TypedDict):
     arch: str
     cpu_hz: int
     heap_bytes: int
+    sim_heap_bytes: int
     flash: Flash
     pins: Pins
     led: str | int | None
@@ -84,6 +85,7 @@ _SHAPE: dict[str, Any] = {
     "arch": {"armv6m", "armv7m", "armv7emsp", "xtensawin", "rv32imc"},
     "cpu_hz": int,
     "heap_bytes": int,
+    "sim_heap_bytes": int,
     "flash": {"size_bytes": int, "filesystem_bytes": int, "romfs_bytes": int},
     "pins": {"led": _LED, "adc": [int], "reserved": [int]},
     "led": _LED,

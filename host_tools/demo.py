@@ -28,10 +28,13 @@ Say = Callable[[str], None]
 
 # Runs on the board: asks each server in turn and prints the board's own words.
 _REFUSALS = """
-from rootlet import board, clock, config, https, trust
+import asyncio
+from rootlet import board, clock, config, https, trust, wifi
 from rootlet.errors import RootletError
 settings = config.load()
-t = trust.load(settings["trust"], lambda: c.now(), board.load()["tls"])
+hardware = board.load()
+asyncio.run(wifi.join(wifi.start(settings["wifi"], hardware), settings["wifi"], hardware))
+t = trust.load(settings["trust"], lambda: c.now(), hardware["tls"])
 c = clock.Clock(t.floor, settings["clock"]["servers"])
 c.sync()
 for url in {urls}:

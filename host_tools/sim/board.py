@@ -137,11 +137,9 @@ class VirtualBoard:
         folder = self._needed_folder()
         if cause != "soft":
             now = time.time()
-            # MicroPython's ticks_ms counts the same monotonic clock.
-            ticks = int(time.monotonic() * 1000)
-            state = {"unix": self._start_of_clock(), "at": now, "boot": now, "ticks": ticks, "cause": cause}
+            state = {"unix": self._start_of_clock(), "at": now, "boot": now, "cause": cause}
             (folder / "state.json").write_text(json.dumps(state))
-        return spawn(self._micropython, self._board["heap_bytes"], self._files, folder, run_main)
+        return spawn(self._micropython, self._board["sim_heap_bytes"], self._files, folder, run_main)
 
     def _needed_folder(self) -> Path:
         if self._folder is None:

@@ -72,7 +72,8 @@ def spawn(micropython: str, heap_bytes: int, files: Path, control: Path, run_mai
     """Start the interpreter as a board.
 
     Args:
-        heap_bytes: the board's heap. files: folder that is its flash. control: folder shared with the stand-ins.
+        heap_bytes: for the board's own objects.
+        files: folder that is its flash. control: folder shared with the stand-ins.
         run_main: whether main.py runs after boot.py.
     """
     start = (

@@ -488,6 +488,7 @@ def _start_sim(files: Path, *more: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(files.parent)},  # what SIGKILL leaves behind goes with the test's folder
     )
 
 

@@ -1,4 +1,4 @@
-"""A TLS socket made of a list of pieces: short reads, short writes, "not yet" and the end, wherever a test wants them."""
+"""A TLS socket made of a list of pieces: short reads and writes, "not yet", the end, wherever a test wants."""
 
 import socket
 

@@ -40,7 +40,7 @@ def mark(text):
 
 
 def state():
-    """What outlives a soft reset: "unix" at host time "at", "boot" (host time), "ticks" (its ms), "cause"."""
+    """What outlives a soft reset: "unix" at host time "at", "boot" (host time), "cause"."""
     with control.open("/state.json", "r") as f:
         return json.load(f)
 

@@ -6,13 +6,7 @@ import utime as _builtin
 from utime import *
 
 
-_BASE = -_sim.state()["ticks"]
-_ms = _builtin.ticks_ms
-_add = _builtin.ticks_add
-
-
-def ticks_ms():
-    return _add(_ms(), _BASE)  # from the last hard reset, as on a board
+# ticks_ms() stays the host's, although a board counts from its reset: asyncio's native part reads that clock itself.
 
 
 def time():
