@@ -18,4 +18,4 @@ require("neopixel")
 require("onewire")
 
 package("rootlet", base_path="../firmware")
-package("umqtt", files=("simple.py",), base_path="../build/umqtt")
+package("umqtt", files=("simple.py",), base_path="../build/umqtt-1.3.4")

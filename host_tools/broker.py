@@ -170,8 +170,21 @@ class Broker:
         self._stop()
         return False
 
+    def _check_port(self) -> None:
+        # Asked before the start: a connection that is accepted must be accepted by our broker, not by another.
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind((self._bind, self._wanted_port))
+            except OSError as e:
+                where = f"{self._bind}:{self._wanted_port}"
+                raise Failure(
+                    "the broker cannot start there", f"{where}: {e.strerror}", "choose another --port, or --port 0"
+                ) from None
+
     def __enter__(self) -> Self:
         make_directory(self._dir)
+        self._check_port()
         for _ in range(1 if self._wanted_port else _TRIES):
             if self._start():
                 return self

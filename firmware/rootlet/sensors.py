@@ -14,6 +14,10 @@ class InternalTemperature:
             import esp32
 
             celsius = esp32.mcu_temperature()
+        elif self._how["kind"] == "esp32_raw":
+            import esp32
+
+            celsius = (esp32.raw_temperature() - 32) / 1.8  # the classic ESP32 gives degrees Fahrenheit
         else:
             import machine
 

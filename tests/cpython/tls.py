@@ -78,6 +78,11 @@ class _Socket:
         if self._errors & set(_DATES):
             raise ValueError("The certificate validity has expired\n")
 
+    def _judge_before_the_end(self):
+        """The server's certificate came before it ended the handshake: Mbed TLS has judged it by then."""
+        if self._seen and not self._shaken:
+            self._verify()
+
     def _call(self, function, *args):
         try:
             if not self._shaken:
@@ -90,18 +95,19 @@ class _Socket:
         except SSL.ZeroReturnError:
             return 0
         except SSL.SysCallError as e:
+            self._judge_before_the_end()
             raise OSError(e.args[0] if e.args[0] > 0 else _CONN_EOF) from None
         except SSL.Error as e:
             text = " ".join(str(row[-1]) for row in e.args[0])
             if "alert" in text:
-                if self._seen and not self._shaken:
-                    self._verify()  # the server's certificate came before its alert
+                self._judge_before_the_end()
                 raise OSError(_FATAL_ALERT) from None
             if "wrong version number" in text or "http request" in text or "packet length" in text:
                 raise OSError(_INVALID_RECORD) from None
             if "unsupported protocol" in text:
                 raise OSError(_BAD_VERSION) from None
             if "unexpected eof" in text:
+                self._judge_before_the_end()
                 raise OSError(_CONN_EOF) from None
             raise OSError(_OTHER, text) from None
 

@@ -80,13 +80,17 @@ def mqtt_connect(step):
 
 def publish(step):
     c = client(step)
-    acked = []
-    c.on_ack = acked.append
+    acked = [0]
+
+    def count(pid):
+        acked[0] += 1
+
+    c.on_ack = count
     before = time.ticks_ms()
     for i in range(step["count"]):
         c.publish(step["topic"], step["text"] % i, qos=step["qos"])
     c.flush()
-    return {"acked": len(acked), "ms": time.ticks_diff(time.ticks_ms(), before)}
+    return {"acked": acked[0], "ms": time.ticks_diff(time.ticks_ms(), before)}
 
 
 def subscribe(step):
