@@ -51,8 +51,19 @@ async def _try(wlan, entry, statuses, timeout_ms):
         if count >= _CERTAIN and state in ("wrong_password", "no_ap", "failed"):
             break
         await asyncio.sleep_ms(_POLL_MS)
+    # A port without a number for "no address yet" still tells an access point that took us from one that did not.
+    if state == "joining" and "no_ip" not in statuses.values() and _associated(wlan):
+        state = "no_ip"
     wlan.disconnect()
     return state
+
+
+def _associated(wlan):
+    try:
+        wlan.status("rssi")
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 async def join(wlan, settings, board):

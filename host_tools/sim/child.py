@@ -91,7 +91,7 @@ def spawn(micropython: str, heap_bytes: int, files: Path, control: Path, run_mai
             stderr=theirs,
             start_new_session=True,
             env={"TZ": "UTC"},
-            cwd="/",
+            cwd=files,
         )
     except BaseException:
         os.close(ours)

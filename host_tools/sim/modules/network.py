@@ -152,6 +152,8 @@ class WLAN:
         if what is None:
             return _NUMBERS[self._word()]
         if what == "rssi":
+            if self._word() not in ("got_ip", "no_ip"):
+                raise OSError(0x300F)  # esp_wifi_sta_get_ap_info: there is no access point to measure
             return -50
         if what == "stations":
             return []
