@@ -28,7 +28,7 @@ demo: $(READY)
 
 check: $(READY) $(STUBS)/.ready
 	$(BIN)/ruff check .
-	$(BIN)/mypy host_tools tests/pki.py
+	$(BIN)/mypy host_tools tests/device_runner.py
 	$(BIN)/mypy --config-file firmware/mypy.ini
 
 # The stubs describe MicroPython's `socket`, `time`, …, so they live apart from the venv's own packages.

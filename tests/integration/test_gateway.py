@@ -85,7 +85,8 @@ def readings(watcher: Watcher, count: int, timeout_s: float = 30) -> list[dict[s
 
 
 @pytest.mark.parametrize(
-    ("name", "pin_adc"), [("pico_w", 26), ("pico2_w", 26), ("esp32_generic", 34), ("esp32_s3", None), ("esp32_c3", None)]
+    ("name", "pin_adc"),
+    [("pico_w", 26), ("pico2_w", 26), ("esp32_generic", 34), ("esp32_s3", None), ("esp32_c3", None)],
 )
 def test_every_board_publishes_every_sensor(name: str, pin_adc: int | None, pki: Pki, tmp_path: Path) -> None:
     with running_broker(pki, tmp_path) as broker, SntpServer() as sntp:
@@ -255,7 +256,13 @@ def test_deploy_by_mpremote_skips_what_is_there(pki: Pki, tmp_path: Path) -> Non
             command += ["--trust", str(roots.module), "--cert", str(device.cert_der), "--key", str(device.key_der)]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "firmware")])}
             done = subprocess.run(
-                [*command, *extra], capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment, check=False
+                [*command, *extra],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                cwd=tmp_path,
+                env=environment,
+                check=False,
             )
             assert done.returncode == 0, done.stderr
             return done.stdout
@@ -263,7 +270,9 @@ def test_deploy_by_mpremote_skips_what_is_there(pki: Pki, tmp_path: Path) -> Non
         first = run()
         count = len([path for path in flash.rglob("*") if path.is_file()])
         assert f"{count} files copied, 0 were there" in first
-        assert {"boot.py", "main.py", "board.json", "trust_roots.mpy", "device.key.der"} <= {p.name for p in flash.iterdir()}
+        assert {"boot.py", "main.py", "board.json", "trust_roots.mpy", "device.key.der"} <= {
+            p.name for p in flash.iterdir()
+        }
         (flash / "main.py").write_text("changed")
         assert f"1 files copied, {count - 1} were there" in run("--reset")
         board.wait_for(r"wifi: joined", 20)

@@ -157,7 +157,9 @@ def test_users_with_passwords(pki, tmp_path):
         del work["cert"], work["key"]
         results = run_job("micropython", work, tmp_path)
         assert "code" not in results[0], results
-        work["steps"] = [{"do": "mqtt_connect", "id": "x", "port": broker.port, "user": "dev-1", "password": "guess-me"}]
+        work["steps"] = [
+            {"do": "mqtt_connect", "id": "x", "port": broker.port, "user": "dev-1", "password": "guess-me"}
+        ]
         (result,) = run_job("micropython", work, tmp_path)
         assert result["code"] == "MQTT_REFUSED"
         assert "guess-me" not in json.dumps(result)
