@@ -84,7 +84,8 @@ def test_watching_nobody(tmp_path: Path) -> None:
 
 def test_help_is_quick_to_import() -> None:
     """`rootlet --help` loads none of the heavy libraries."""
-    code = "import sys; import host_tools.commands.app; print([m for m in ('cryptography','amqtt','paho') if m in sys.modules])"
+    heavy = ("cryptography", "amqtt", "paho")
+    code = f"import sys; import host_tools.commands.app; print([m for m in {heavy} if m in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, env=environment, check=False
