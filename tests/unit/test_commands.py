@@ -12,7 +12,8 @@ from host_tools.paths import ROOT
 
 COMMANDS = [
     ["demo"], ["boards"], ["deploy"], ["watch"], ["sim"], ["broker"], ["bench"],
-    ["ca", "init"], ["ca", "issue", "server"], ["ca", "issue", "device"], ["ca", "list"], ["ca", "show"], ["certs", "embed"],
+    ["ca", "init"], ["ca", "issue", "server"], ["ca", "issue", "device"], ["ca", "list"], ["ca", "show"],
+    ["certs", "embed"],
 ]  # fmt: skip
 
 

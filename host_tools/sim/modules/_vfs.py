@@ -86,7 +86,7 @@ class Flash:
         self._posix.remove(self._path(path))
 
     def rename(self, old, new):
-        # VfsPosix of this release mixes up two absolute paths; the process stands in the folder, so one may be relative.
+        # VfsPosix of 1.28 mixes up two absolute paths; the process stands in the folder, so one may be relative.
         self._posix.rename(self._path(old)[1:], self._path(new))
 
     def chdir(self, path):
