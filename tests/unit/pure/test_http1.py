@@ -21,7 +21,7 @@ def read(pieces, eof=False):
 
 def refused(data, eof=False):
     try:
-        read([data], eof)
+        read(data if isinstance(data, list) else [data], eof)
     except http1.BadResponse:
         return True
     return False
@@ -95,12 +95,12 @@ def test_refused():
         head + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
         head + b"Transfer-Encoding: chunked\r\n\r\n123456789\r\n",
         head + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
-        head + b"a: " + b"x" * 20000,
-        head + b"a: b\r\n" * 3000,
+        [head, b"a: "] + [b"x" * 500] * 40,
+        [head] + [b"a: b\r\n" * 100] * 30,
         head + b"Content-Length: " + b" " * 2000 + b"5\r\n",
         head + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 2000,
         head + b"Transfer-Encoding: chunked\r\n\r\n1\r\nabc",
-        b"x" * 20000,
+        [b"x" * 500] * 40,
     ):
         assert refused(data), data[:60]
 
