@@ -156,11 +156,13 @@ def _refusals(board: VirtualBoard, folder: Path, urls: list[tuple[str, str]], st
         step(f"    {line.removeprefix('refused ')}")
 
 
-def run(say: Say, *, folder: Path = BUILD / "demo", keep: Callable[[Running], None] | None = None) -> None:
+def run(
+    say: Say, *, folder: Path = BUILD / "demo", keep: Callable[[Running], None] | None = None, engine: str = "auto"
+) -> None:
     """Run the demonstration.
 
     Args: say: takes each line of the report. folder: for everything it makes; emptied first.
-        keep: called while all is still running, with where it runs.
+        keep: called while all is still running, with where it runs. engine: "auto", "mosquitto" or "amqtt".
     Raises: Failure where any step does not happen.
     """
     step = _Steps(say)
@@ -173,7 +175,9 @@ def run(say: Say, *, folder: Path = BUILD / "demo", keep: Callable[[Running], No
     roots = certs.embed([authority.cert_pem], folder / "trust_roots.py")
     step("made a throw-away CA, a server certificate, a device certificate and a cert module")
     with ExitStack() as stack:
-        broker = stack.enter_context(Broker(server.cert_pem, server.key_pem, authority.cert_pem, workdir=folder))
+        broker = stack.enter_context(
+            Broker(server.cert_pem, server.key_pem, authority.cert_pem, workdir=folder, engine=engine)
+        )
         https = stack.enter_context(HttpsServer(server.cert_pem, server.key_pem, {"/": b"Hello from the LAN.\n"}))
         sntp = stack.enter_context(SntpServer())
         step(f"started {broker.engine} on port {broker.port} (mutual TLS), HTTPS on {https.port}, SNTP on {sntp.port}")

@@ -10,6 +10,7 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave it running until Ctrl-C, with the commands to watch it.")
     ] = False,
+    engine: Annotated[str, typer.Option(help="Broker: auto, mosquitto or amqtt.")] = "auto",
 ) -> None:
     """Show it all on this machine: CA, broker, virtual Pico W, verified readings, three refusals.
 
@@ -31,4 +32,4 @@ def demo(
         except KeyboardInterrupt:
             typer.echo("")
 
-    steps.run(typer.echo, keep=wait if keep else None)
+    steps.run(typer.echo, keep=wait if keep else None, engine=engine)
