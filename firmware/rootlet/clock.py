@@ -121,7 +121,7 @@ class Clock:
     def _ask(self, server):
         host, _, port = server.partition(":")
         try:
-            address = socket.getaddrinfo(host, int(port or 123), 0, socket.SOCK_DGRAM)[0][-1]
+            address = socket.getaddrinfo(host, int(port or 123))[0][-1]
         except (OSError, ValueError, IndexError):
             raise RootletError("DNS", "no address") from None
         nonce = os.urandom(8)

@@ -175,6 +175,7 @@ class Gateway:
             now = time.ticks_ms()
             if client.check_msg():
                 heard = now
+                await asyncio.sleep_ms(0)  # a talkative broker must not keep the sensors waiting
                 continue
             if wifi.address(self.wlan) is None:
                 raise RootletError("WIFI_FAILED", "the connection was lost")
