@@ -69,12 +69,15 @@ def over_tls(context: ssl.SSLContext, answer: Callable[[ssl.SSLSocket, threading
 
 
 def replies(data: bytes, then: str = "close") -> Callable[[ssl.SSLSocket, threading.Event], None]:
-    """Send the bytes, then close in order, "cut" the connection without close_notify, or "stall" until the end."""
+    """Send the bytes; then close in order, "cut" without close_notify, "stall", or "drip" a byte now and then."""
 
     def answer(tls: ssl.SSLSocket, ending: threading.Event) -> None:
         tls.sendall(data)
         if then == "stall":
             ending.wait(10)
+        elif then == "drip":
+            while not ending.wait(0.05):
+                tls.sendall(b"x")
         elif then == "close":
             tls.unwrap()
 

@@ -120,6 +120,8 @@ def answers(root, folder, other_port):
         "wants a client certificate": ("TLS_REFUSED", hostile.over_tls(asks, hostile.replies(OK))),
         "stalls before the head": ("HTTP_TIMEOUT", says(b"", "stall")),
         "stalls mid-body": ("HTTP_TIMEOUT", says(head + b"Content-Length: 5\r\n\r\nhel", "stall")),
+        "drips the body": ("HTTP_TIMEOUT", says(head + b"Content-Length: 900\r\n\r\n", "drip")),
+        "drips the head": ("HTTP_TIMEOUT", says(head + b"X: ", "drip")),
         "ends mid-body": ("HTTP_TRUNCATED", says(head + b"Content-Length: 5\r\n\r\nhel")),
         "cut mid-chunk": ("HTTP_TRUNCATED", says(head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "cut")),
         "no HTTP": ("HTTP_RESPONSE", says(b"220 mail.example ESMTP\r\n")),
