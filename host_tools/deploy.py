@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -246,8 +245,3 @@ def find_port() -> str:
 def reset(port: str) -> None:
     """Restart the board, so that it runs what is now on it."""
     _mpremote(port, "reset", timeout_s=30)
-
-
-def remove_tree(tree: Path) -> None:
-    """Remove a staged tree: it holds a private key and passwords."""
-    shutil.rmtree(tree, ignore_errors=True)

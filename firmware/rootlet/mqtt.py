@@ -139,10 +139,10 @@ class Client(MQTTClient):
         packet.extend(msg)
         if qos:
             self.inflight[pid] = packet
-        self._call(self.sock_write, packet)
+        self._call(self._write, packet)
         return pid
 
-    def sock_write(self, packet):
+    def _write(self, packet):
         """One write, so one TLS record and one TCP segment."""
         return self.sock.write(packet)
 
@@ -202,7 +202,7 @@ class Client(MQTTClient):
         pid = self._next_pid()
         body = struct.pack("!H", pid) + _text(topic) + bytes((qos,))
         self._granted = None
-        self._call(self.sock_write, b"\x82" + _length(len(body)) + body)
+        self._call(self._write, b"\x82" + _length(len(body)) + body)
         while self._granted is None or self._granted[0] != pid:
             self._call(self.wait_msg)
         if self._granted[1] == 0x80:
@@ -216,7 +216,7 @@ class Client(MQTTClient):
         """Say goodbye, so that the broker does not send the last will, and close."""
         try:
             if self.sock:
-                self._call(self.sock_write, b"\xe0\0")
+                self._call(self._write, b"\xe0\0")
         finally:
             self.close()
 
