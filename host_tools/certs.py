@@ -69,12 +69,12 @@ def embed(files: Iterable[Path], out: Path, build_time: int | None = None) -> Em
             midnight UTC.
     Raises: Failure for a certificate that is not a usable CA, a private key, or nothing to embed.
     """
-    moment = _build_time(build_time)
+    moment = moment_of_build(build_time)
     _check_out(out)
     roots: dict[str, Root] = {}
     for path in files:
         for cert in certinfo.read_certificates(path):
-            _check(cert, path, moment)
+            check_root(cert, path, moment)
             root = Root(
                 cert.subject.rfc4514_string(),
                 int(cert.not_valid_after_utc.timestamp()),
@@ -97,7 +97,7 @@ def embed(files: Iterable[Path], out: Path, build_time: int | None = None) -> Em
     return Embedded(out, compiled, moment, ordered)
 
 
-def _build_time(given: int | None) -> int:
+def moment_of_build(given: int | None) -> int:
     if given is None:
         text = os.environ.get("SOURCE_DATE_EPOCH")
         if text:
@@ -131,7 +131,7 @@ def _check_out(out: Path) -> None:
                       Exit.USAGE)  # fmt: skip
 
 
-def _check(cert: x509.Certificate, path: Path, build_time: int) -> None:
+def check_root(cert: x509.Certificate, path: Path, build_time: int) -> None:
     """Raises Failure for a certificate that would not serve a board as a root."""
     who = certinfo.printable(cert.subject.rfc4514_string()) or certinfo.sha256(cert)[:16]
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from host_tools import boards, umqtt
+from host_tools import boards, root_store, umqtt
 from host_tools.failure import Exit, Failure
 from host_tools.mpy import compile_source
 from host_tools.paths import BOARDS, FIRMWARE
@@ -94,6 +94,7 @@ def stage(
     board: str = DEFAULT_BOARD,
     config: Path | None = None,
     trust: Path | None = None,
+    roots: Path | None = None,
     cert: Path | None = None,
     key: Path | None = None,
 ) -> Path:
@@ -101,13 +102,15 @@ def stage(
 
     Args:
         out: folder for the tree; it must be absent or empty. board: an id of boards/.
-        config: configuration, checked here. trust: cert module, .py or .mpy.
+        config: configuration, checked here. trust: cert module, .py or .mpy. roots: root store.
         cert, key: the device's certificate and private key, DER.
     Returns out. Raises Failure.
     """
     facts = boards.load(board)
     if config:
         _check_config(config)
+    if roots:
+        root_store.opened(roots)
     if cert and key:
         _check_identity(cert, key)
     if out.exists() and any(out.iterdir()):
@@ -120,6 +123,8 @@ def stage(
     _put(BOARDS / f"{facts['id']}.json", out / "board.json")
     if trust:
         _put(trust, out / f"trust_roots{trust.suffix}")
+    if roots:
+        _put(roots, out / "roots.bin")
     if config:
         _put(config, out / "config.json", secret=True)
     if cert and key:

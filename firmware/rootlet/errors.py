@@ -16,6 +16,7 @@ CATALOGUE = {
     "TCP": "the connection failed|check the network",
     "TLS_MEMORY": "not enough memory for a TLS handshake|free memory or connect earlier; soft-reset clears fragmentation",
     "TLS_NO_ROOTS": "no CA root is on the board|run `rootlet certs embed` and deploy the cert module",
+    "TLS_STORE": "the root store on the board is absent or damaged|make it again: `rootlet certs store`, and deploy it",
     "TLS_IDENTITY": "the board's own certificate or key cannot be used|issue it again: `rootlet ca issue device ID`",
     "TLS_NOT_TLS": "the port answers, but not with TLS|use the TLS port (8883 for MQTT, 443 for HTTPS)",
     "TLS_VERSION": "the server offers no TLS version or cipher suite this board has|enable TLS 1.2 with ECDHE and AES-GCM there",

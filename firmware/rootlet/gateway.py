@@ -77,7 +77,7 @@ class Gateway:
         self.settings = settings
         self.board = hardware
         needs = hardware.get("tls")
-        self.trust = trust.load(settings["trust"], self._now, needs)
+        self.trust = trust.load(settings["trust"], self._now, needs, settings["roots"])
         clk = settings["clock"]
         self.clock = clock.Clock(self.trust.floor, clk["servers"], timeout_ms=clk["timeout_s"] * 1000)
         self.queue = Queue(settings["mqtt"]["queue"])

@@ -11,9 +11,9 @@ _MARGIN = 8192
 class Judge:
     """Judges each certificate as Mbed TLS hands it over, top of the chain first, leaf (depth 0) last."""
 
-    def __init__(self, host, trust, now):
+    def __init__(self, host, trust, now, roots=None):
         self.host = host
-        self.roots = trust.roots
+        self.roots = trust.roots if roots is None else roots
         self.now = now
         self.fault = None
         self.chain = []

@@ -15,6 +15,13 @@ from .trust import read_file
 
 _IN_PROGRESS = (115, 119, 36)  # EINPROGRESS of lwIP and Linux, of newlib, of macOS
 _TRIES = 3
+# Forward secrecy and authenticated encryption only; AES-128 first, which is cheaper on a chip without AES hardware.
+_CIPHERS = [
+    "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256",
+    "TLS-ECDHE-RSA-WITH-AES-128-GCM-SHA256",
+    "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384",
+    "TLS-ECDHE-RSA-WITH-AES-256-GCM-SHA384",
+]
 
 
 def resolve(host, port):
@@ -60,22 +67,27 @@ def _dial(address, host, port, deadline):
         raise
 
 
-def _context(trust, judge):
+def _context(roots, callback):
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]  # absent from the stubs
+    context.set_ciphers(_CIPHERS)
     try:
-        for root in trust.roots:
-            context.load_verify_locations(root)
+        for root in roots:
+            context.load_verify_locations(bytes(root))  # it takes no bytearray
     except (ValueError, OSError):
         raise RootletError("TLS_NO_ROOTS", "an embedded root cannot be loaded") from None
-    if trust.cert:
-        cert, key = read_file(trust.cert), read_file(trust.key)
-        try:
-            context.load_cert_chain(cert, key)
-        except (ValueError, OSError) as e:
-            raise RootletError("TLS_IDENTITY", "'%s' or '%s': %s" % (trust.cert, trust.key, e.args[0])) from None
-    context.verify_callback = judge  # type: ignore[attr-defined]
+    context.verify_callback = callback  # type: ignore[attr-defined]  # absent from the stubs
     return context
+
+
+def _identify(context, trust):
+    """Give the board's own certificate and key to a context."""
+    if not trust.cert:
+        return
+    cert, key = read_file(trust.cert), read_file(trust.key)
+    try:
+        context.load_cert_chain(cert, key)
+    except (ValueError, OSError) as e:
+        raise RootletError("TLS_IDENTITY", "'%s' or '%s': %s" % (trust.cert, trust.key, e.args[0])) from None
 
 
 def _handshake(sock, hello, poller, deadline):
@@ -90,35 +102,49 @@ def _handshake(sock, hello, poller, deadline):
             raise RootletError("NET_TIMEOUT", "")
 
 
-def connect(host, port, hello, trust, timeout_ms=15000):
-    """Open a verified TLS connection and send the first bytes over it.
-
-    The first bytes are part of the call because MicroPython completes a handshake with a deadline only while
-    writing; they leave after the server's certificate has been verified and the handshake is finished.
-
-    Args:
-        host: DNS name (also sent as SNI) or dotted IPv4 address; the certificate must name it.
-        port: 1 to 65535. hello: bytes, at least one. trust: a trust.Trust.
-        timeout_ms: for TCP and TLS together; also the stream's timeout for each later read or write.
-    Returns a Stream.
-    Raises RootletError CLOCK_NOT_SET, DNS, TCP*, TLS_* or CERT_*.
-    """
-    now = trust.now()
-    memory.check(trust.needs)
-    deadline = Deadline(timeout_ms)
-    addresses = resolve(host, port)
-    raw = None
+def _dial_any(addresses, host, port, deadline):
+    """A TCP socket to the first address that answers."""
     for i, address in enumerate(addresses):
         try:
-            raw = _dial(address, host, port, deadline)
-            break
+            return _dial(address, host, port, deadline)
         except RootletError:
             if i == len(addresses) - 1:
                 raise
-    judge = Judge(host, trust, now)
+
+
+def _peek(addresses, host, port, trust, now, deadline):
+    """Look at the server's certificates and leave. Returns a pick.Peek; nothing it holds may be believed."""
+    from .pick import Peek
+
+    peek = Peek(host, trust, now)
+    raw = _dial_any(addresses, host, port, deadline)
     sock = None
     try:
-        context = _context(trust, judge)
+        context = _context((), peek)
+        # Without roots nothing can be verified: the callback only looks, then ends the handshake before it is done.
+        context.verify_mode = tls.CERT_OPTIONAL  # type: ignore[attr-defined]
+        sock = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
+        poller = select.poll()
+        poller.register(sock, WRITE)
+        _handshake(sock, b"\0", poller, deadline)
+        raise RootletError("TLS_FAILED", "the server's certificate was not presented")
+    except (OSError, ValueError, MemoryError, RootletError) as e:
+        if peek.fault or not peek.leaf_seen:
+            raise explain(e, peek) from None
+        return peek
+    finally:
+        close(sock, raw)
+
+
+def _open(addresses, host, port, hello, trust, roots, now, deadline, timeout_ms):
+    """A verified connection, the first bytes sent. Returns a Stream."""
+    judge = Judge(host, trust, now, roots)
+    raw = _dial_any(addresses, host, port, deadline)
+    sock = None
+    try:
+        context = _context(roots, judge)
+        context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]
+        _identify(context, trust)
         sock = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
         poller = select.poll()
         poller.register(sock, WRITE)
@@ -132,3 +158,47 @@ def connect(host, port, hello, trust, timeout_ms=15000):
     except (OSError, ValueError, MemoryError, RootletError) as e:
         close(sock, raw)
         raise explain(e, judge) from None
+
+
+def connect(host, port, hello, trust, timeout_ms=15000):
+    """Open a verified TLS connection and send the first bytes over it.
+
+    The first bytes are part of the call because MicroPython completes a handshake with a deadline only while
+    writing; they leave after the server's certificate has been verified and the handshake is finished.
+
+    Where `trust` has a root store, the root is chosen by a look at the server's certificates at the first contact,
+    and remembered; a failure with the remembered root looks again, once.
+
+    Args:
+        host: DNS name (also sent as SNI) or dotted IPv4 address; the certificate must name it.
+        port: 1 to 65535. hello: bytes, at least one. trust: a trust.Trust.
+        timeout_ms: for TCP and TLS together; also the stream's timeout for each later read or write.
+    Returns a Stream.
+    Raises RootletError CLOCK_NOT_SET, DNS, TCP*, TLS_* or CERT_*.
+    """
+    now = trust.now()
+    memory.check(trust.needs)
+    deadline = Deadline(timeout_ms)
+    addresses = resolve(host, port)
+    if trust.store is None:
+        return _open(addresses, host, port, hello, trust, trust.roots, now, deadline, timeout_ms)
+    from . import pick
+
+    place = "%s:%d" % (host, port)
+    remembered = trust.choices.get(place)
+    roots = pick.known(remembered, trust) if remembered else None
+    failure = None
+    if roots:
+        try:
+            return _open(addresses, host, port, hello, trust, roots, now, deadline, timeout_ms)
+        except RootletError as e:
+            if not e.code.startswith("CERT_"):
+                raise
+            failure = e
+    issuer, roots = pick.choose(_peek(addresses, host, port, trust, now, deadline), trust)
+    if failure and issuer == remembered:
+        raise failure
+    memory.check(trust.needs)
+    stream = _open(addresses, host, port, hello, trust, roots, now, deadline, timeout_ms)
+    trust.choices.put(place, issuer)
+    return stream

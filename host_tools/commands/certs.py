@@ -1,29 +1,33 @@
-"""`rootlet certs`: turn CA certificates into the cert module a board imports."""
+"""`rootlet certs`: turn CA certificates into what a board verifies by."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Cert modules for boards: `rootlet certs embed`.", no_args_is_help=True)
+from host_tools.failure import Exit, Failure
+
+app = typer.Typer(help="Roots for boards: `rootlet certs embed`, `rootlet certs store`.", no_args_is_help=True)
+
+BuildTime = Annotated[
+    int | None,
+    typer.Option(
+        "--build-time",
+        help="Unix seconds, the board's clock floor. Else SOURCE_DATE_EPOCH, else the last midnight UTC.",
+    ),
+]
 
 
 @app.callback()
 def certs() -> None:
-    """Cert modules for boards: `rootlet certs embed`."""
+    """Roots for boards: `rootlet certs embed`, `rootlet certs store`."""
 
 
 @app.command()
 def embed(
     ca_files: Annotated[list[Path], typer.Argument(metavar="CA_FILE...", help="PEM files or bundles, DER files.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The module to write; .mpy goes beside it.")],
-    build_time: Annotated[
-        int | None,
-        typer.Option(
-            "--build-time",
-            help="Unix seconds, the board's clock floor. Else SOURCE_DATE_EPOCH, else the last midnight UTC.",
-        ),
-    ] = None,
+    build_time: BuildTime = None,
 ) -> None:
     """Write a cert module, compiled too; refuses what a board could not use as a root.
 
@@ -43,3 +47,53 @@ def embed(
     typer.echo(f"clock floor  {datetime.fromtimestamp(made.build_time, UTC):%Y-%m-%dT%H:%M:%SZ}")
     typer.echo(f"file         {made.module}")
     typer.echo(f"file         {made.compiled} ({made.compiled.stat().st_size} bytes on the board)")
+
+
+@app.command()
+def store(
+    *,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The store to write.")] = None,
+    bundle: Annotated[
+        list[Path] | None, typer.Option("--bundle", help="PEM bundle to take roots from; repeatable. Else certifi's.")
+    ] = None,
+    root: Annotated[
+        list[str] | None,
+        typer.Option("--root", help="Only roots with this in their subject, or this SHA-256; repeatable."),
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option("--host", help="Only the root this HOST[:PORT] needs, and its successors; repeatable."),
+    ] = None,
+    deny: Annotated[list[str] | None, typer.Option("--deny", help="Leave these out; as --root.")] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option("--max-bytes", help="As many as fit: the chosen ones must, successors may.")
+    ] = None,
+    build_time: BuildTime = None,
+    check: Annotated[Path | None, typer.Option("--check", help="Check a store and list it; writes nothing.")] = None,
+) -> None:
+    """Write a root store: name, key and end date of every public root, for the board to choose from.
+
+    The board looks up the one root that a server needs. Copy it by `rootlet deploy --roots FILE`.
+
+    Example: rootlet certs store -o build/roots.bin
+    Example: rootlet certs store --root 'ISRG Root' --host api.example.com --max-bytes 8000 -o build/roots.bin
+    """
+    from host_tools import root_store
+
+    if check is not None:
+        for line in root_store.listing(check):
+            typer.echo(line)
+        return
+    if out is None:
+        raise Failure("no file was named", "-o is missing", "rootlet certs store -o build/roots.bin", Exit.USAGE)
+    made = root_store.make(
+        out,
+        bundles=bundle or [],
+        names=root or [],
+        hosts=host or [],
+        deny=deny or [],
+        max_bytes=max_bytes,
+        build_time=build_time,
+    )
+    for line in made:
+        typer.echo(line)

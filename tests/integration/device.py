@@ -14,7 +14,7 @@ if sys.implementation.name == "cpython":
     sys.path.insert(0, __file__.rsplit("/", 2)[0] + "/cpython")
     import micropython_api  # noqa: F401
 
-from rootlet import https, mqtt, trust
+from rootlet import https, mqtt, store, trust
 from rootlet.errors import RootletError
 
 with open(sys.argv[3]) as f:
@@ -33,7 +33,10 @@ def read(name):
         return f.read()
 
 
-TRUST = trust.Trust([read(r) for r in JOB["roots"]], now, JOB.get("cert"), JOB.get("key"), JOB.get("needs"))
+STORE = store.Store(JOB["store"]) if "store" in JOB else None
+TRUST = trust.Trust(
+    [read(r) for r in JOB["roots"]], now, JOB.get("cert"), JOB.get("key"), JOB.get("needs"), store=STORE
+)
 CLIENTS = {}
 
 
