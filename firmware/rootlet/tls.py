@@ -7,7 +7,7 @@ import socket
 import tls
 
 from . import memory
-from .deadline import WRITE, Deadline, wait
+from .deadline import READ, WRITE, Deadline, wait
 from .errors import RootletError
 from .judge import Judge, explain
 from .stream import Stream, close
@@ -90,16 +90,23 @@ def _identify(context, trust):
         raise RootletError("TLS_IDENTITY", "'%s' or '%s': %s" % (trust.cert, trust.key, e.args[0])) from None
 
 
-def _handshake(sock, hello, poller, deadline):
+def _handshake(sock, raw, hello, deadline):
     """Drive the handshake by sending the first application bytes, the only way that has a deadline."""
     view = memoryview(hello)
+    # The socket below is asked, not the TLS object, which some ports poll only every millisecond. Short slices, since
+    # now and then it is the writing that waits.
+    poller = select.poll()
+    poller.register(raw, READ)
     sent = 0
     while sent < len(hello):
         n = sock.write(view[sent:])
         if n:
             sent += n
-        elif not wait(poller, deadline):
+            continue
+        left = deadline.left()
+        if not left:
             raise RootletError("NET_TIMEOUT", "")
+        poller.poll(min(left, 50))
 
 
 def _dial_any(addresses, host, port, deadline):
@@ -124,9 +131,7 @@ def _peek(addresses, host, port, trust, now, deadline):
         # Without roots nothing can be verified: the callback only looks, then ends the handshake before it is done.
         context.verify_mode = tls.CERT_OPTIONAL  # type: ignore[attr-defined]
         sock = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
-        poller = select.poll()
-        poller.register(sock, WRITE)
-        _handshake(sock, b"\0", poller, deadline)
+        _handshake(sock, raw, b"\0", deadline)
         raise RootletError("TLS_FAILED", "the server's certificate was not presented")
     except (OSError, ValueError, MemoryError, RootletError) as e:
         if peek.fault or not peek.leaf_seen:
@@ -146,9 +151,7 @@ def _open(addresses, host, port, hello, trust, roots, now, deadline, timeout_ms)
         context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]
         _identify(context, trust)
         sock = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
-        poller = select.poll()
-        poller.register(sock, WRITE)
-        _handshake(sock, hello, poller, deadline)
+        _handshake(sock, raw, hello, deadline)
         if not judge.leaf_seen:
             raise RootletError("TLS_FAILED", "the server's certificate was not presented for judgement")
         stream = Stream(raw, sock, host, timeout_ms)
