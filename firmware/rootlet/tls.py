@@ -63,6 +63,8 @@ def _dial(address, host, port, deadline):
 def _context(trust, judge):
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]  # absent from the stubs
+    if trust.psk:
+        return trust.psk.prepare(context)
     try:
         for root in trust.roots:
             context.load_verify_locations(root)
@@ -102,6 +104,7 @@ def connect(host, port, hello, trust, timeout_ms=15000):
         timeout_ms: for TCP and TLS together; also the stream's timeout for each later read or write.
     Returns a Stream.
     Raises RootletError CLOCK_NOT_SET, DNS, TCP*, TLS_* or CERT_*.
+    With a trust by shared key, "verified" means that the server has proved, by its Finished message, to know the key.
     """
     now = trust.now()
     memory.check(trust.needs)
@@ -123,7 +126,9 @@ def connect(host, port, hello, trust, timeout_ms=15000):
         poller = select.poll()
         poller.register(sock, WRITE)
         _handshake(sock, hello, poller, deadline)
-        if not judge.leaf_seen:
+        if trust.psk:
+            trust.psk.check(sock.cipher()[0])
+        elif not judge.leaf_seen:
             raise RootletError("TLS_FAILED", "the server's certificate was not presented for judgement")
         stream = Stream(raw, sock, host, timeout_ms)
         stream.chain = judge.chain
@@ -131,4 +136,5 @@ def connect(host, port, hello, trust, timeout_ms=15000):
         return stream
     except (OSError, ValueError, MemoryError, RootletError) as e:
         close(sock, raw)
-        raise explain(e, judge) from None
+        why = explain(e, judge)
+        raise (trust.psk.explain(why) if trust.psk else why) from None

@@ -14,6 +14,8 @@ class Trust:
         floor: Unix seconds of the build, the lower bound for any clock.
     """
 
+    psk = None  # a psk.Psk in place of roots: see psk.trust
+
     def __init__(self, roots, now, cert=None, key=None, needs=None, floor=0):
         self.roots = roots
         self.now = now

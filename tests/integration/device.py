@@ -34,6 +34,10 @@ def read(name):
 
 
 TRUST = trust.Trust([read(r) for r in JOB["roots"]], now, JOB.get("cert"), JOB.get("key"), JOB.get("needs"))
+if JOB.get("psk"):
+    from rootlet import psk
+
+    TRUST = psk.trust(TRUST, JOB["psk"]["identity"], JOB["psk"]["file"])
 CLIENTS = {}
 
 
