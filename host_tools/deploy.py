@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from host_tools import boards, umqtt
+from host_tools import psk as shared_keys
 from host_tools.failure import Exit, Failure
 from host_tools.mpy import compile_source
 from host_tools.paths import BOARDS, FIRMWARE
@@ -96,13 +97,14 @@ def stage(
     trust: Path | None = None,
     cert: Path | None = None,
     key: Path | None = None,
+    psk: Path | None = None,
 ) -> Path:
     """Lay out what goes onto the board's file system.
 
     Args:
         out: folder for the tree; it must be absent or empty. board: an id of boards/.
         config: configuration, checked here. trust: cert module, .py or .mpy.
-        cert, key: the device's certificate and private key, DER.
+        cert, key: the device's certificate and private key, DER. psk: its raw pre-shared key, in place of those.
     Returns out. Raises Failure.
     """
     facts = boards.load(board)
@@ -110,6 +112,8 @@ def stage(
         _check_config(config)
     if cert and key:
         _check_identity(cert, key)
+    if psk:
+        shared_keys.check_raw(psk)
     if out.exists() and any(out.iterdir()):
         raise Failure(f"{out} is not empty", "files of an earlier run would go onto the board too", f"rm -r {out}")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -125,6 +129,8 @@ def stage(
     if cert and key:
         _put(cert, out / "device.crt.der")
         _put(key, out / "device.key.der", secret=True)
+    if psk:
+        _put(psk, out / "device.psk", secret=True)
     return out
 
 

@@ -111,7 +111,9 @@ class Gateway:
     def _client(self):
         m = self.settings["mqtt"]
         device = self.settings["device"]
-        client = mqtt.Client(device, m["host"], m["port"], self._broker_trust(), m["user"], m["password"], m["keepalive_s"])
+        client = mqtt.Client(
+            device, m["host"], m["port"], self._broker_trust(), m["user"], m["password"], m["keepalive_s"]
+        )
         client.set_last_will(self._topic("status"), "offline", retain=True, qos=1)
         client.on_ack = self._acknowledged
         return client
