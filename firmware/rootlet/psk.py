@@ -38,8 +38,7 @@ class Psk:
             there = ()
         suites = [suite for suite in SUITES if suite in there]
         if not suites:
-            version = ".".join([str(n) for n in sys.implementation[1][:3]])
-            raise RootletError("TLS_NO_PSK", "this is version " + version)
+            raise RootletError("TLS_NO_PSK", "it is " + sys.version.split("; ")[-1][:40])
         context.set_ciphers(suites)
         return context
 

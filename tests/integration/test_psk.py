@@ -165,18 +165,19 @@ def test_python_without_pre_shared_keys_says_so(shared: Broker, keys: Path, tmp_
     assert "MicroPython 1.29 or newer" in result["text"]
 
 
-def _records(conn: socket.socket) -> bytes:
-    """The body of one TLS record."""
-    head = b""
-    while len(head) < 5:
-        head += conn.recv(5 - len(head)) or b"\0" * 5
-    body = b""
-    while len(body) < struct.unpack("!H", head[3:5])[0]:
-        piece = conn.recv(4096)
+def _exactly(conn: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = conn.recv(size - len(data))
         if not piece:
-            break
-        body += piece
-    return body
+            raise OSError("closed")
+        data += piece
+    return data
+
+
+def _record(conn: socket.socket) -> bytes:
+    """The body of one TLS record."""
+    return _exactly(conn, struct.unpack("!H", _exactly(conn, 5)[3:])[0])
 
 
 def _offered(hello: bytes) -> list[int]:
@@ -196,7 +197,7 @@ def _insisting(suite: int, certificate: bytes, seen: list[bytes]) -> hostile.Han
     """A server that answers whatever is offered with its own suite and a real, valid certificate."""
 
     def handle(conn: socket.socket, ending: threading.Event) -> None:
-        seen.append(_records(conn))
+        seen.append(_record(conn))
         listed = len(certificate).to_bytes(3, "big") + certificate
         conn.sendall(
             _message(2, b"\x03\x03" + bytes(32) + b"\0" + struct.pack("!H", suite) + b"\0")
@@ -219,7 +220,8 @@ def test_a_server_cannot_put_a_certificate_in_the_place_of_the_key(
     handler = _insisting(suite, pki.server.cert_der.read_bytes(), seen)
     with hostile.serve(handler) as port:
         result = connect(port, raw(keys), tmp_path, timeout_ms=3000, roots=[str(pki.authority.cert_der)])
-    assert result["code"].startswith("TLS_"), result
+    print(result)
+    assert result["code"].startswith("TLS_") and result["code"] != "TLS_TIMEOUT", result
     # Nothing but AEAD suites with a pre-shared key is offered (0x00FF is the renegotiation signal).
     assert set(_offered(seen[0])) == {0x00A8, 0x00A9, 0x00FF}
     # The answer is an alert and no handshake message, let alone data.
@@ -231,17 +233,17 @@ def test_a_server_that_does_not_know_the_key_cannot_finish(keys: Path, tmp_path:
     seen: list[bytes] = []
 
     def handle(conn: socket.socket, ending: threading.Event) -> None:
-        seen.append(_records(conn))
+        seen.append(_record(conn))
         conn.sendall(_message(2, b"\x03\x03" + bytes(32) + b"\0" + b"\x00\xa8" + b"\0") + _message(14, b""))
         for _ in range(3):  # ClientKeyExchange, ChangeCipherSpec, Finished
-            _records(conn)
+            _record(conn)
         conn.sendall(b"\x14\x03\x03\x00\x01\x01" + b"\x16\x03\x03\x00\x28" + bytes(40))
         while piece := conn.recv(4096):
             seen.append(piece)
 
     with hostile.serve(handle) as port:
         result = connect(port, raw(keys), tmp_path, timeout_ms=3000)
-    assert result["code"].startswith("TLS_"), result
+    assert result["code"] == "TLS_FAILED", result
     assert all(piece[0] == 0x15 for piece in seen[1:] if piece), seen[1:]
 
 
@@ -276,9 +278,7 @@ def test_the_gateway_publishes_by_a_shared_key(shared: Broker, pki: Pki, keys: P
     assert not (flash / "clock.json").exists()
 
 
-def test_the_gateway_with_a_wrong_key_says_why_and_goes_on_trying(
-    shared: Broker, keys: Path, tmp_path: Path
-) -> None:
+def test_the_gateway_with_a_wrong_key_says_why_and_goes_on_trying(shared: Broker, keys: Path, tmp_path: Path) -> None:
     with SntpServer() as sntp:
         flash = _flash(tmp_path, _settings(shared.psk_port, sntp), raw(keys, "dev-2"))
         with VirtualBoard(flash, script=SCRIPT) as board:
