@@ -57,5 +57,5 @@ class Psk:
 def trust(base, identity, file):
     """A trust by a shared key, with clock and memory needs of another trust, and none of its roots."""
     shared = Trust([], base.now, needs=base.needs, floor=base.floor)
-    shared.psk = Psk(identity, file)
+    shared.psk = Psk(identity, file)  # type: ignore[assignment]
     return shared
