@@ -219,7 +219,7 @@ def profile_of(directory: Path) -> str:
         return handshakes.DEFAULT
     except (OSError, ValueError, KeyError, TypeError):
         found = None
-    if found not in handshakes.PROFILES:
+    if found not in list(handshakes.PROFILES):
         because = f"it is not one of {', '.join(handshakes.PROFILES)}"
         raise Failure(f"{path} is damaged", because, f'write {{"profile": "{handshakes.DEFAULT}"}} into {path}')
     return str(found)

@@ -311,6 +311,23 @@ def test_the_broker_s_copy_of_the_keys_is_private(shared: Broker) -> None:
     assert [line.partition(":")[0] for line in path.read_text().splitlines()] == ["dev-1", "dev-2"]
 
 
+def test_the_broker_command(pki: Pki, keys: Path, tmp_path: Path) -> None:
+    """It says where devices with a key go, and that there is no forward secrecy; Ctrl-C ends it."""
+    command = [sys.executable, "-u", "-m", "host_tools", "broker", "--ca-dir", str(pki.authority.directory)]
+    command += ["--port", "0", "--psk-port", "0", "--psk", str(keys)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout
+            lines = [process.stdout.readline() for _ in range(4)]
+            port = json.loads(lines[2].partition('"mqtt": ')[2])["port"]
+            assert connect(port, raw(keys), tmp_path)["session"] is False
+        finally:
+            process.terminate()
+            process.wait(20)
+    assert lines[2].startswith("with a pre-shared key: ")
+    assert "no forward secrecy" in lines[3]
+
+
 def test_the_commands(tmp_path: Path) -> None:
     """`psk new`, `psk list`, `broker --psk`: what they print is of use, and never a key."""
     run = [sys.executable, "-m", "host_tools"]
