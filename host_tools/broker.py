@@ -186,7 +186,8 @@ class Broker:
     def _start(self) -> bool:
         """Start the process; False where it ended before it accepted a connection."""
         self.port = self._wanted_port or _free_port(self._bind)
-        self.psk_port = self._wanted_psk_port or _free_port(self._bind)
+        if self._psk:
+            self.psk_port = self._wanted_psk_port or _free_port(self._bind)
         command = self._mosquitto() if self.engine == "mosquitto" else self._amqtt()
         with (self._dir / "log.txt").open("wb") as log:
             self._process = subprocess.Popen(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from host_tools import boards, umqtt
 from host_tools import psk as shared_keys
@@ -13,6 +14,7 @@ from host_tools.mpy import compile_source
 from host_tools.paths import BOARDS, FIRMWARE
 
 DEFAULT_BOARD = "pico_w"
+BOARD_PSK = "device.psk"
 _COPY_TIMEOUT_S = 300
 _BUSY = (
     "in use by another",
@@ -48,14 +50,15 @@ def _put(source: Path, target: Path, secret: bool = False) -> None:
         f.write(source.read_bytes())
 
 
-def _check_config(path: Path) -> None:
+def _check_config(path: Path) -> dict[str, Any]:
     from rootlet import config
     from rootlet.errors import RootletError
 
     try:
-        config.load(str(path))
+        checked: dict[str, Any] = config.load(str(path))
     except RootletError as e:
         raise Failure(f"{path} is wrong", e.fact, e.fix) from None
+    return checked
 
 
 def _check_identity(cert: Path, key: Path) -> None:
@@ -109,7 +112,10 @@ def stage(
     """
     facts = boards.load(board)
     if config:
-        _check_config(config)
+        checked = _check_config(config)
+        if psk and checked["mqtt"]["psk"] != BOARD_PSK:
+            fix = f'"psk": "{BOARD_PSK}" in mqtt of {config}'
+            raise Failure("the configuration does not use the key", f"mqtt.psk is not {BOARD_PSK}", fix, Exit.USAGE)
     if cert and key:
         _check_identity(cert, key)
     if psk:
@@ -130,7 +136,7 @@ def stage(
         _put(cert, out / "device.crt.der")
         _put(key, out / "device.key.der", secret=True)
     if psk:
-        _put(psk, out / "device.psk", secret=True)
+        _put(psk, out / BOARD_PSK, secret=True)
     return out
 
 

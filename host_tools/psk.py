@@ -1,5 +1,6 @@
 """Pre-shared keys for boards: makes, lists and checks them. One key a device, never printed."""
 
+import os
 import secrets
 import stat
 import string
@@ -92,7 +93,7 @@ def check_raw(path: Path) -> None:
 def _read_private(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            mode = path.stat().st_mode
+            mode = os.fstat(stream.fileno()).st_mode
             data = stream.read(_MOST_BYTES)
     except OSError as error:
         raise Failure(f"cannot read {path}", error.strerror or str(error), f"ls -l {path}", Exit.USAGE) from None

@@ -140,6 +140,26 @@ def test_the_shortest_and_the_longest_key_work(size: int, pki: Pki, tmp_path: Pa
         assert connect(broker.psk_port, made.raw_file, tmp_path)["session"] is False
 
 
+def test_an_address_in_place_of_a_name(shared: Broker, keys: Path, tmp_path: Path) -> None:
+    steps = [{"do": "mqtt_connect", "host": "127.0.0.1"}]
+    (result,) = run_job("micropython", job(shared.psk_port, raw(keys), steps), tmp_path)
+    assert result["session"] is False
+
+
+def test_a_broker_that_knows_certificates_only(shared: Broker, keys: Path, tmp_path: Path) -> None:
+    result = connect(shared.port, raw(keys), tmp_path)
+    assert result["code"] == "TLS_PSK"
+    assert "or no TLS-PSK" in result["fact"]
+
+
+def test_a_certificate_is_of_no_use_where_keys_are_asked_for(shared: Broker, pki: Pki, tmp_path: Path) -> None:
+    device = pki.clients["dev-1"]
+    files = {"cert": str(device.cert_der), "key": str(device.key_der), "roots": [str(pki.authority.cert_der)]}
+    steps = [{"do": "mqtt_connect", "id": "dev-1", "port": shared.psk_port}]
+    (result,) = run_job("micropython", {"clock": int(time.time()), "steps": steps, **files}, tmp_path)
+    assert result["code"] == "TLS_VERSION"
+
+
 def test_a_key_that_is_absent_is_named(tmp_path: Path) -> None:
     with hostile.serve(lambda conn, _: None) as port:
         result = connect(port, tmp_path / "gone.psk", tmp_path)
@@ -303,6 +323,23 @@ def test_amqtt_refuses(pki: Pki, keys: Path, tmp_path: Path) -> None:
         Broker(cert, key, ca, workdir=tmp_path, engine="amqtt", psk=keys)
     assert e.value.what == "amqtt has no pre-shared keys"
     assert e.value.code == Exit.USAGE
+
+
+def test_no_open_listener_beside_the_keys(pki: Pki, keys: Path, tmp_path: Path) -> None:
+    """Without certificates the other port would let anybody read what devices with a key send."""
+    cert, key, ca = pki.server.cert_pem, pki.server.key_pem, pki.authority.cert_pem
+    with pytest.raises(Failure) as e:
+        Broker(cert, key, ca, workdir=tmp_path, mtls=False, psk=keys)
+    assert e.value.code == Exit.USAGE
+
+
+def test_a_taken_port_is_named(pki: Pki, keys: Path, tmp_path: Path) -> None:
+    cert, key, ca = pki.server.cert_pem, pki.server.key_pem, pki.authority.cert_pem
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Failure) as e, Broker(cert, key, ca, workdir=tmp_path, psk=keys, psk_port=port):
+            pass
+    assert "--psk-port" in e.value.try_
 
 
 def test_the_broker_s_copy_of_the_keys_is_private(shared: Broker) -> None:

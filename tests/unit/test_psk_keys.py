@@ -1,5 +1,6 @@
 """Pre-shared keys on the host: random, private, never shown, and nothing else is put onto a board or into a broker."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -100,6 +101,21 @@ def test_deploy_stages_the_key_for_its_owner_only(tmp_path: Path) -> None:
     tree = deploy.stage(tmp_path / "tree", psk=made.raw_file)
     assert (tree / "device.psk").read_bytes() == made.raw_file.read_bytes()
     assert mode(tree / "device.psk") == 0o600
+
+
+@pytest.mark.parametrize("mqtt", [{}, {"psk": "other.psk"}])
+def test_a_configuration_that_does_not_use_the_key_is_told(mqtt: dict[str, str], tmp_path: Path) -> None:
+    made = psk.new("pico-1", tmp_path)
+    config = tmp_path / "config.json"
+    sensors = [{"kind": "simulated", "name": "demo"}]
+    wifi = {"networks": [{"ssid": "home", "password": "secret-word"}]}
+    config.write_text(
+        json.dumps({"device": "pico-1", "wifi": wifi, "mqtt": {"host": "b.example", **mqtt}, "sensors": sensors})
+    )
+    with pytest.raises(Failure) as e:
+        deploy.stage(tmp_path / "tree", config=config, psk=made.raw_file)
+    assert e.value.what == "the configuration does not use the key"
+    assert '"psk": "device.psk"' in e.value.try_
 
 
 def test_a_shared_key_and_a_certificate_exclude_each_other(tmp_path: Path) -> None:
