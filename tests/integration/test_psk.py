@@ -21,9 +21,10 @@ import pytest
 from host_tools import deploy, psk
 from host_tools.broker import Broker, choose
 from host_tools.failure import Exit, Failure
+from host_tools.paths import FIRMWARE
 from host_tools.servers import SntpServer
 from host_tools.sim.board import VirtualBoard
-from tests.device_runner import run_job
+from tests.device_runner import command, run_job
 from tests.integration import hostile
 from tests.integration.conftest import Pki
 from tests.integration.test_gateway import SCRIPT, observer, readings, settings
@@ -240,7 +241,6 @@ def test_a_server_cannot_put_a_certificate_in_the_place_of_the_key(
     handler = _insisting(suite, pki.server.cert_der.read_bytes(), seen)
     with hostile.serve(handler) as port:
         result = connect(port, raw(keys), tmp_path, timeout_ms=3000, roots=[str(pki.authority.cert_der)])
-    print(result)
     assert result["code"].startswith("TLS_") and result["code"] != "TLS_TIMEOUT", result
     # Nothing but AEAD suites with a pre-shared key is offered (0x00FF is the renegotiation signal).
     assert set(_offered(seen[0])) == {0x00A8, 0x00A9, 0x00FF}
@@ -265,6 +265,57 @@ def test_a_server_that_does_not_know_the_key_cannot_finish(keys: Path, tmp_path:
         result = connect(port, raw(keys), tmp_path, timeout_ms=3000)
     assert result["code"] == "TLS_FAILED", result
     assert all(piece[0] == 0x15 for piece in seen[1:] if piece), seen[1:]
+
+
+_LOOSE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from rootlet import psk, tls, trust
+from rootlet.errors import RootletError
+
+class Loose(psk.Psk):
+    def prepare(self, context):
+        super().prepare(context).set_ciphers([sys.argv[4]])
+        return context
+
+shared = psk.trust(trust.Trust([], lambda: 1), "dev-1", sys.argv[3])
+shared.psk = Loose("dev-1", sys.argv[3])
+try:
+    stream = tls.connect("localhost", int(sys.argv[2]), b"hello", shared, 3000)
+    print("connected", stream.cipher)
+    stream.close()
+except RootletError as e:
+    print(e)
+"""
+
+
+@pytest.mark.parametrize("suite", ["AES128-GCM-SHA256", "AES128-CBC-SHA256"])
+def test_the_suite_is_looked_at_again_after_the_handshake(suite: str, keys: Path, tmp_path: Path) -> None:
+    """Should a library ever agree on what was not asked for: a suite outside the list ends the connection."""
+    script = tmp_path / "loose.py"
+    script.write_text(_LOOSE)
+    server = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-nocert", "-tls1_2"]
+    # On the command line of a test the key is nobody's secret.
+    server += ["-psk", raw(keys).read_bytes().hex(), "-cipher", f"PSK-{suite}:@SECLEVEL=0"]
+    with subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            line = next(line for line in process.stdout if line.startswith("ACCEPT"))
+            port = line.strip().rpartition(":")[2]
+            mbedtls = "TLS-PSK-WITH-AES-128-" + suite.removeprefix("AES128-")
+            done = subprocess.run(
+                [*command("micropython"), str(script), str(FIRMWARE), port, str(raw(keys)), mbedtls],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=True,
+            )
+        finally:
+            process.kill()
+    if "GCM" in suite:
+        assert done.stdout.strip() == f"connected {mbedtls}"
+    else:
+        assert done.stdout.startswith("TLS_FAILED") and f"the server chose {mbedtls}" in done.stdout
 
 
 def _flash(folder: Path, config: dict[str, Any], key: Path, trust: Path | None = None) -> Path:
@@ -350,9 +401,9 @@ def test_the_broker_s_copy_of_the_keys_is_private(shared: Broker) -> None:
 
 def test_the_broker_command(pki: Pki, keys: Path, tmp_path: Path) -> None:
     """It says where devices with a key go, and that there is no forward secrecy; Ctrl-C ends it."""
-    command = [sys.executable, "-u", "-m", "host_tools", "broker", "--ca-dir", str(pki.authority.directory)]
-    command += ["--port", "0", "--psk-port", "0", "--psk", str(keys)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    run = [sys.executable, "-u", "-m", "host_tools", "broker", "--ca-dir", str(pki.authority.directory)]
+    run += ["--port", "0", "--psk-port", "0", "--psk", str(keys)]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             assert process.stdout
             lines = [process.stdout.readline() for _ in range(4)]
