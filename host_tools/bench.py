@@ -105,9 +105,7 @@ def run(say: Callable[[str], None], engine: str = "auto") -> Result:
     for name, rate in (("rootlet, one at a time", result.window_1), ("rootlet, window of 16", result.window_16)):
         say(f"  {name:<28} {rate:10.1f} messages/s {rate / result.stock:7.1f}")
     say(f"ratio: {result.ratio:.0f} (at least 500 promised)")
-    say(
-        "finding the root of a server among more than 117, in ms and as a part of the verified handshake (median of 15):"
-    )
+    say("finding a server's root among more than 117, in ms and as a part of the handshake (median of 15):")
     for row in finding:
         peek, lookup, whole = (row[key] / 1000 for key in ("peek_us", "lookup_us", "handshake_us"))
         part = (peek + lookup) / whole

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from host_tools.failure import Failure
+from host_tools import psk as shared_keys
+from host_tools.failure import Exit, Failure
 from host_tools.paths import ROOT
 from host_tools.safe_write import PRIVATE, File, make_directory, write_all
 
@@ -20,6 +21,7 @@ Engine = Literal["auto", "mosquitto", "amqtt"]
 _START_TIMEOUT_S = 20
 _STOP_TIMEOUT_S = 10
 _TRIES = 3
+_PSK_CIPHERS = "PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384"
 
 
 def _program(name: str) -> str | None:
@@ -54,6 +56,7 @@ class Broker:
         cert, key: PEM files of the server (chain with the leaf first). ca: PEM file of the CA that devices come from.
         mtls: clients need a certificate of that CA; its common name is their identity.
         observers: identities that may read everything. users: user to password, without mutual TLS.
+        psk: folder of `rootlet psk`: a second listener, at psk_port, for devices with a pre-shared key. Mosquitto only.
         engine: "auto", "mosquitto" or "amqtt". bind: address; port: 0 takes a free one.
         workdir: folder for configuration and log.
     """
@@ -68,11 +71,30 @@ class Broker:
         mtls: bool = True,
         observers: Iterable[str] = ("observer",),
         users: dict[str, str] | None = None,
+        psk: Path | None = None,
+        psk_port: int = 0,
         engine: str = "auto",
         bind: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        self.engine = choose(engine)
+        self.engine = choose("mosquitto" if psk and engine == "auto" else engine)
+        if psk and self.engine != "mosquitto":
+            raise Failure(
+                "amqtt has no pre-shared keys",
+                "it stands on Python's ssl, which has had them since 3.13 only",
+                "rootlet broker --engine mosquitto --psk DIR",
+                Exit.USAGE,
+            )
+        if psk and not mtls:
+            raise Failure(
+                "pre-shared keys need named clients beside them",
+                "without certificates the other port lets anybody read what the devices send",
+                "--psk without --no-mtls",
+                Exit.USAGE,
+            )
+        self._psk = psk
+        self.psk_port = psk_port
+        self._wanted_psk_port = psk_port
         self.port = port
         self._wanted_port = port
         self._bind = bind
@@ -125,8 +147,21 @@ class Broker:
             for name in self._observers:
                 acl += [f"user {name}", "topic read rootlet/#"]
             lines.append(f"acl_file {self._private('acl.txt', chr(10).join(acl) + chr(10))}")
+        if self._psk:
+            lines += self._shared_keys(self._psk)
         path = self._private("mosquitto.conf", "\n".join(lines) + "\n")
         return [str(_program("mosquitto")), "-c", str(path)]
+
+    def _shared_keys(self, folder: Path) -> list[str]:
+        """A listener that takes nothing but AEAD suites with a pre-shared key; the identity is the user of the ACL."""
+        return [
+            f"psk_file {self._private('psk.txt', shared_keys.mosquitto_lines(folder))}",
+            f"listener {self.psk_port} {self._bind}",
+            "psk_hint rootlet",
+            f"ciphers {_PSK_CIPHERS}",
+            "tls_version tlsv1.2",
+            "use_identity_as_username true",
+        ]
 
     def _passwords(self) -> Path:
         path = self._private("passwords.txt", "".join(f"{user}:{word}\n" for user, word in self._users.items()))
@@ -151,6 +186,8 @@ class Broker:
     def _start(self) -> bool:
         """Start the process; False where it ended before it accepted a connection."""
         self.port = self._wanted_port or _free_port(self._bind)
+        if self._psk:
+            self.psk_port = self._wanted_psk_port or _free_port(self._bind)
         command = self._mosquitto() if self.engine == "mosquitto" else self._amqtt()
         with (self._dir / "log.txt").open("wb") as log:
             self._process = subprocess.Popen(
@@ -162,7 +199,9 @@ class Broker:
             if self._process.poll() is not None:
                 return False
             try:
-                socket.create_connection((host, self.port), timeout=1).close()
+                # The last listener of the configuration is the last to be opened.
+                last = self.psk_port if self._psk else self.port
+                socket.create_connection((host, last), timeout=1).close()
                 return True
             except OSError:
                 # Nothing tells when a server of another process begins to listen; a short pause between tries.
@@ -172,15 +211,15 @@ class Broker:
 
     def _check_port(self) -> None:
         # Asked before the start: a connection that is accepted must be accepted by our broker, not by another.
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind((self._bind, self._wanted_port))
-            except OSError as e:
-                where = f"{self._bind}:{self._wanted_port}"
-                raise Failure(
-                    "the broker cannot start there", f"{where}: {e.strerror}", "choose another --port, or --port 0"
-                ) from None
+        options = {"--port": self._wanted_port, **({"--psk-port": self._wanted_psk_port} if self._psk else {})}
+        for option, port in options.items():
+            with socket.socket() as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    s.bind((self._bind, port))
+                except OSError as e:
+                    because, fix = f"{self._bind}:{port}: {e.strerror}", f"choose another {option}, or {option} 0"
+                    raise Failure("the broker cannot start there", because, fix) from None
 
     def __enter__(self) -> Self:
         make_directory(self._dir)

@@ -1,9 +1,10 @@
 """A private certificate authority in a directory: makes the root, server and device certificates."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from host_tools import certinfo, x509_names
+from host_tools import certinfo, handshakes, x509_names
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import CA_PRIVATE, PRIVATE, File, make_directory, write_all
 from host_tools.x509_build import (
+    HostKey,
     Life,
     PrivateKey,
     builder,
+    day,
     key_bytes,
     key_usage,
+    new_host_key,
     new_key,
     protection_by,
     signature_hash,
@@ -30,6 +34,7 @@ DEFAULT_SUBJECT = "/O=Rootlet/CN=Rootlet private CA"
 CA_DAYS = 3650
 SERVER_DAYS = 397
 DEVICE_DAYS = 825
+_PROFILE_FILE = "profile.json"
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Authority:
     directory: Path
     cert: x509.Certificate
     key: PrivateKey = field(repr=False)
+    profile: str = handshakes.DEFAULT
 
     @property
     def cert_pem(self) -> Path:
@@ -76,7 +82,8 @@ class Authority:
         days: int | None = None,
         not_before: datetime | None = None,
         not_after: datetime | None = None,
-        key_type: str = "p256",
+        key_type: str | None = None,
+        host_only: bool = False,
         force: bool = False,
     ) -> Issued:
         """A serverAuth certificate for host names and IP addresses; the first name is also its CN and file name.
@@ -85,14 +92,17 @@ class Authority:
             names: host names; international ones become A-labels; `*.` may stand for one label. ips: IP addresses.
             days: life from now; by default SERVER_DAYS, or as long as the CA lives.
             not_before, not_after: exact dates (UTC where naive) in place of `days`.
-            key_type: see x509_build.KEY_TYPES.
+            key_type: see x509_build.KEY_TYPES; None takes what the CA's profile says.
+            host_only: no board connects to this server, so that x509_build.HOST_KEY_TYPES may be used too.
             force: replace one of the same name; the old files stay as .bak.
         Raises: Failure.
         """
         san = x509_names.server_names(names, ips)
         life = Life(days, not_before, not_after, SERVER_DAYS)
         use = ExtendedKeyUsageOID.SERVER_AUTH
-        return self._issue("server", str(san[0].value), san, use=use, life=life, key_type=key_type, force=force)
+        kind = handshakes.PROFILES[self.profile].server if key_type is None else key_type
+        key = new_host_key(kind) if host_only else new_key(kind)
+        return self._issue("server", str(san[0].value), san, use=use, life=life, key=key, force=force)
 
     def issue_device(
         self,
@@ -101,14 +111,15 @@ class Authority:
         days: int | None = None,
         not_before: datetime | None = None,
         not_after: datetime | None = None,
-        key_type: str = "p256",
+        key_type: str | None = None,
         force: bool = False,
     ) -> Issued:
         """A clientAuth certificate with CN=device_id, for mutual TLS. Arguments as for issue_server."""
         san = [x509_names.device_name(device_id)]
         life = Life(days, not_before, not_after, DEVICE_DAYS)
         use = ExtendedKeyUsageOID.CLIENT_AUTH
-        return self._issue("device", device_id, san, use=use, life=life, key_type=key_type, force=force)
+        key = new_key(handshakes.PROFILES[self.profile].device if key_type is None else key_type)
+        return self._issue("device", device_id, san, use=use, life=life, key=key, force=force)
 
     def _issue(
         self,
@@ -118,11 +129,10 @@ class Authority:
         *,
         use: x509.ObjectIdentifier,
         life: Life,
-        key_type: str,
+        key: PrivateKey | HostKey,
         force: bool,
     ) -> Issued:
-        start, end, notes = life.within(self.cert)
-        key = new_key(key_type)
+        start, end, notes = _span(life, self.profile, self.cert)
         # A name too long for a CN (RFC 5280 ub-common-name) stands in the SAN alone, which is critical then.
         subject = x509_names.common_name(name) if len(name) <= 64 else x509.Name([])
         ski = self.cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -156,7 +166,8 @@ def init(
     directory: Path = DEFAULT_DIRECTORY,
     *,
     subject: str = DEFAULT_SUBJECT,
-    key_type: str = "p256",
+    profile: str = handshakes.DEFAULT,
+    key_type: str | None = None,
     passphrase: str | None = None,
     days: int | None = None,
     not_before: datetime | None = None,
@@ -168,16 +179,18 @@ def init(
     Args:
         directory: where; made if absent, for its owner only.
         subject: openssl's slash form, such as `/C=FR/O=Acme/CN=Acme root`.
-        key_type: see x509_build.KEY_TYPES.
+        profile: see handshakes.PROFILES; it is remembered, and says which keys are issued later.
+        key_type: of the CA, in place of the profile's; see x509_build.KEY_TYPES.
         passphrase: encrypts the key file (PKCS #8, AES-256); None leaves it in the clear.
         days: life from now, by default CA_DAYS; or exact dates by not_before and not_after.
         force: replace a CA that is there; the old files stay as .bak.
     Raises: Failure.
     """
     name = x509_names.parse_subject(subject)
-    start, end = Life(days, not_before, not_after, CA_DAYS).span()
+    kinds = _profile(profile)
+    start, end, _ = _span(Life(days, not_before, not_after, CA_DAYS), profile)
     protection = protection_by(passphrase)
-    key = new_key(key_type)
+    key = new_key(kinds.ca if key_type is None else key_type)
     # No name constraints, ever: Mbed TLS refuses to load a CA that has them.
     cert = (
         builder(name, name, key, start, end)
@@ -190,9 +203,51 @@ def init(
         File(directory / "ca.key.pem", key_bytes(key, Encoding.PEM, protection), CA_PRIVATE),
         File(directory / "ca.crt.pem", cert.public_bytes(Encoding.PEM)),
         File(directory / "ca.crt.der", certinfo.der(cert)),
+        File(directory / _PROFILE_FILE, json.dumps({"profile": profile}).encode() + b"\n"),
     ]
     write_all(files, force=force)
-    return Authority(directory, cert, key)
+    return Authority(directory, cert, key, profile)
+
+
+def profile_of(directory: Path) -> str:
+    """The profile a CA was made with; one made before there were profiles has the default one. Raises Failure."""
+    path = directory / _PROFILE_FILE
+    try:
+        with path.open("rb") as stream:
+            found = json.loads(stream.read(4096))["profile"]
+    except FileNotFoundError:
+        return handshakes.DEFAULT
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found not in list(handshakes.PROFILES):
+        because = f"it is not one of {', '.join(handshakes.PROFILES)}"
+        raise Failure(f"{path} is damaged", because, f'write {{"profile": "{handshakes.DEFAULT}"}} into {path}')
+    return str(found)
+
+
+def _profile(name: str) -> handshakes.Profile:
+    if name not in handshakes.PROFILES:
+        names = " or ".join(handshakes.PROFILES)
+        raise Failure(f"there is no profile {name[:40]!r}", f"it is {names}", "--profile strong", Exit.USAGE)
+    return handshakes.PROFILES[name]
+
+
+def _span(life: Life, profile: str, ca: x509.Certificate | None = None) -> tuple[datetime, datetime, list[str]]:
+    """Start, end and notes, held to the CA's end and the profile's last day: a default is shortened, else refused."""
+    last_day = _profile(profile).last_day
+    start, end = life.span()
+    last = datetime.combine(date.fromisoformat(last_day), time(23, 59, 59), UTC) if last_day else end
+    if end > last and (life.days is not None or life.not_after is not None or start >= last):
+        raise Failure(
+            "the certificate's dates cannot be used",
+            f"it would end {day(end)}; with profile {profile} (RSA-2048) nothing may end after {last_day}",
+            f"--not-after {last_day}, or a CA with --profile strong",
+            Exit.USAGE,
+        )
+    notes: list[str] = []
+    if ca is not None:
+        start, end, notes = life.within(ca)
+    return start, min(end, last), notes
 
 
 def is_encrypted(directory: Path) -> bool:
@@ -224,7 +279,7 @@ def load(directory: Path = DEFAULT_DIRECTORY, passphrase: str | None = None) -> 
         raise Failure(
             f"{directory} is not one CA", "ca.key.pem does not belong to ca.crt.pem", "restore both from one backup"
         )
-    return Authority(directory, cert, key)
+    return Authority(directory, cert, key, profile_of(directory))
 
 
 def ca_certificate(directory: Path) -> x509.Certificate:
@@ -244,6 +299,22 @@ def entries(directory: Path = DEFAULT_DIRECTORY) -> list[dict[str, Any]]:
         cert = certinfo.read_certificates(path)[0]
         found.append(_issued_facts(kind, name, cert, path, path.with_name(f"{stem}.key.der")))
     return found
+
+
+def combinations(facts: dict[str, Any], directory: Path) -> handshakes.Combinations:
+    """Which handshakes on a board a certificate takes part in, for handshakes.lines and handshakes.figures.
+
+    Args: facts: as `find` gives them, or Issued.facts. directory: the CA, if it is that one's.
+    """
+    kind = facts.get("kind") or ("ca" if facts["ca"] else "server" if "serverAuth" in facts["uses"] else "device")
+    try:
+        cert, profile = ca_certificate(directory), profile_of(directory)
+    except Failure:
+        return handshakes.combinations("ca", None, None)
+    ca_key = handshakes.kind_of(certinfo.cert_key_name(cert))
+    if facts["issuer"] != cert.subject.rfc4514_string():
+        return handshakes.combinations("ca", None, None)
+    return handshakes.combinations(kind, handshakes.kind_of(facts["key"]), ca_key, profile)
 
 
 def find(what: str, directory: Path = DEFAULT_DIRECTORY) -> list[dict[str, Any]]:

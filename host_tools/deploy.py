@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from host_tools import boards, root_store, umqtt
+from host_tools import psk as shared_keys
 from host_tools.failure import Exit, Failure
 from host_tools.mpy import compile_source
 from host_tools.paths import BOARDS, FIRMWARE
 
 DEFAULT_BOARD = "pico_w"
+BOARD_PSK = "device.psk"
 _COPY_TIMEOUT_S = 300
 _BUSY = (
     "in use by another",
@@ -47,14 +50,15 @@ def _put(source: Path, target: Path, secret: bool = False) -> None:
         f.write(source.read_bytes())
 
 
-def _check_config(path: Path) -> None:
+def _check_config(path: Path) -> dict[str, Any]:
     from rootlet import config
     from rootlet.errors import RootletError
 
     try:
-        config.load(str(path))
+        checked: dict[str, Any] = config.load(str(path))
     except RootletError as e:
         raise Failure(f"{path} is wrong", e.fact, e.fix) from None
+    return checked
 
 
 def _check_identity(cert: Path, key: Path) -> None:
@@ -97,22 +101,28 @@ def stage(
     roots: Path | None = None,
     cert: Path | None = None,
     key: Path | None = None,
+    psk: Path | None = None,
 ) -> Path:
     """Lay out what goes onto the board's file system.
 
     Args:
         out: folder for the tree; it must be absent or empty. board: an id of boards/.
         config: configuration, checked here. trust: cert module, .py or .mpy. roots: root store.
-        cert, key: the device's certificate and private key, DER.
+        cert, key: the device's certificate and private key, DER. psk: its raw pre-shared key, in place of those.
     Returns out. Raises Failure.
     """
     facts = boards.load(board)
     if config:
-        _check_config(config)
+        checked = _check_config(config)
+        if psk and checked["mqtt"]["psk"] != BOARD_PSK:
+            fix = f'"psk": "{BOARD_PSK}" in mqtt of {config}'
+            raise Failure("the configuration does not use the key", f"mqtt.psk is not {BOARD_PSK}", fix, Exit.USAGE)
     if roots:
         root_store.opened(roots)
     if cert and key:
         _check_identity(cert, key)
+    if psk:
+        shared_keys.check_raw(psk)
     if out.exists() and any(out.iterdir()):
         raise Failure(f"{out} is not empty", "files of an earlier run would go onto the board too", f"rm -r {out}")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,6 +140,8 @@ def stage(
     if cert and key:
         _put(cert, out / "device.crt.der")
         _put(key, out / "device.key.der", secret=True)
+    if psk:
+        _put(psk, out / BOARD_PSK, secret=True)
     return out
 
 

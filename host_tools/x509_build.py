@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from host_tools import x509_names
 from host_tools.failure import Exit, Failure
 
 KEY_TYPES = ("p256", "p384", "rsa2048", "rsa3072", "rsa4096")
+HOST_KEY_TYPES = ("ed25519", "ed448")
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+HostKey = ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 # Clocks differ: a certificate that starts this very second would be refused by a board that is a little behind.
 _BACKDATE = timedelta(hours=1)
@@ -67,6 +69,16 @@ class Life:
         return start, last, [f"it ends {day(last)}, earlier than usual, because the CA ends then"]
 
 
+def new_host_key(key_type: str) -> PrivateKey | HostKey:
+    """As new_key, and also HOST_KEY_TYPES: for a server that no board connects to."""
+    kind = key_type.lower()
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    if kind == "ed448":
+        return ed448.Ed448PrivateKey.generate()
+    return new_key(key_type)
+
+
 def new_key(key_type: str) -> PrivateKey:
     """A fresh private key of one of KEY_TYPES. Raises Failure (usage), with the reason, for any other."""
     kind = key_type.lower()
@@ -77,15 +89,21 @@ def new_key(key_type: str) -> PrivateKey:
     if kind in KEY_TYPES:
         return rsa.generate_private_key(public_exponent=65537, key_size=int(kind[3:]))
     because = f"there are {', '.join(KEY_TYPES)}"
-    if kind in ("ed25519", "ed448"):
+    if kind in HOST_KEY_TYPES:
         because = "Mbed TLS, the TLS library of MicroPython, lacks Ed25519 and Ed448: no board could verify it"
-    elif kind in ("rsa1024", "rsa512"):
+        raise Failure(
+            f"--key {kind} cannot be used for boards",
+            because,
+            f"--key p256; for a server that no board connects to: ca issue server NAME --host-only --key {kind}",
+            Exit.USAGE,
+        )
+    if kind in ("rsa1024", "rsa512"):
         because = "RSA below 2048 bits is refused by boards and browsers alike"
     raise Failure(f"--key {key_type[:40]} cannot be used", because, "--key p256", Exit.USAGE)
 
 
 def key_bytes(
-    key: PrivateKey,
+    key: PrivateKey | HostKey,
     encoding: serialization.Encoding,
     protection: serialization.KeySerializationEncryption | None = None,
 ) -> bytes:
@@ -131,7 +149,7 @@ def key_usage(*, ca: bool) -> x509.KeyUsage:
 
 
 def builder(
-    subject: x509.Name, issuer: x509.Name, key: PrivateKey, start: datetime, end: datetime
+    subject: x509.Name, issuer: x509.Name, key: PrivateKey | HostKey, start: datetime, end: datetime
 ) -> x509.CertificateBuilder:
     """A certificate with a random serial number and a subject key identifier, still to be given its extensions."""
     return (

@@ -104,6 +104,7 @@ _MQTT = (
     ("password", lambda v: _text(v, 256), None, "text"),
     ("cert", _text, None, "the file of the board's certificate, DER"),
     ("key", _text, None, "the file of the board's private key, DER"),
+    ("psk", _text, None, "the file of the key shared with the broker, 16 to 32 raw bytes"),
     ("keepalive_s", _whole(5, 65535), 60, "5 to 65535 seconds"),
     ("topic", _topic, "rootlet/{device}/{sensor}", "text without '#' and '+'; {device} and {sensor} are filled in"),
     ("qos", _one_of(0, 1), 1, "0 or 1"),
@@ -197,6 +198,8 @@ def check(data):
     for one, other in (("cert", "key"), ("key", "cert"), ("password", "user")):
         if mqtt[one] is not None and mqtt[other] is None:
             raise RootletError("CONFIG", "mqtt.%s is given without mqtt.%s" % (one, other), "give both, or neither")
+    if mqtt["psk"] is not None and mqtt["cert"] is not None:
+        raise RootletError("CONFIG", "mqtt.psk is given beside mqtt.cert", "give one: a shared key or a certificate")
     out["sensors"] = sensors = _objects(out["sensors"], _SENSOR, "sensors")
     seen = []
     for i, sensor in enumerate(sensors):

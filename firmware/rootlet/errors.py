@@ -23,6 +23,8 @@ CATALOGUE = {
     "TLS_REFUSED": "the server ended the handshake after its certificate was accepted|check the board's own certificate (mutual TLS)",
     "TLS_CLOSED": "the server closed the connection during the handshake|check that the port speaks TLS; see the server's log",
     "TLS_TIMEOUT": "the TLS handshake took too long|check the server's load; raise the timeout",
+    "TLS_PSK": "the pre-shared key does not work|give board and broker the same key: `rootlet psk new ID`, deploy --psk, broker --psk",
+    "TLS_NO_PSK": "this MicroPython has no TLS with pre-shared keys|install MicroPython 1.29 or newer, or use certificates",
     "TLS_FAILED": "the TLS connection failed|look the code up in the Mbed TLS documentation",
     "CERT_EXPIRED": "a certificate of the server has expired|renew it on the server",
     "CERT_NOT_YET_VALID": "a certificate of the server is not valid yet|check both clocks",

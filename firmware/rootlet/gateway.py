@@ -77,7 +77,7 @@ class Gateway:
         self.settings = settings
         self.board = hardware
         needs = hardware.get("tls")
-        self.trust = trust.load(settings["trust"], self._now, needs, settings["roots"])
+        self.trust = self._load_trust(needs)
         clk = settings["clock"]
         self.clock = clock.Clock(self.trust.floor, clk["servers"], timeout_ms=clk["timeout_s"] * 1000)
         self.queue = Queue(settings["mqtt"]["queue"])
@@ -86,14 +86,34 @@ class Gateway:
         self.sent = 0
         self.client = self._client()
 
+    def _load_trust(self, needs):
+        """The embedded roots. A board that has a shared key and no page to fetch needs none."""
+        try:
+            return trust.load(self.settings["trust"], self._now, needs, self.settings["roots"])
+        except RootletError:
+            if not self.settings["mqtt"]["psk"] or self.settings["https"]:
+                raise
+        from . import psk
+
+        return trust.Trust([], self._now, needs=needs, floor=psk.FLOOR)
+
+    def _broker_trust(self):
+        m = self.settings["mqtt"]
+        if not m["psk"]:
+            return self.trust.with_identity(m["cert"], m["key"])
+        from . import psk
+
+        return psk.trust(self.trust, self.settings["device"], m["psk"])
+
     def _now(self):
         return self.clock.now()
 
     def _client(self):
         m = self.settings["mqtt"]
         device = self.settings["device"]
-        trusted = self.trust.with_identity(m["cert"], m["key"])
-        client = mqtt.Client(device, m["host"], m["port"], trusted, m["user"], m["password"], m["keepalive_s"])
+        client = mqtt.Client(
+            device, m["host"], m["port"], self._broker_trust(), m["user"], m["password"], m["keepalive_s"]
+        )
         client.set_last_will(self._topic("status"), "offline", retain=True, qos=1)
         client.on_ack = self._acknowledged
         return client
@@ -155,13 +175,14 @@ class Gateway:
         client = self.client
         client.connect()
         s = client.sock
-        log(
-            "mqtt",
-            "connected to %s:%d by %s" % (client.server, client.port, "mutual TLS" if client.trust.cert else "TLS"),
-        )
-        log("mqtt", "verified: %s, %s, chain %s" % (s.version, s.cipher, " > ".join(s.chain)))
+        shared = client.trust.psk
+        how = "pre-shared key" if shared else "mutual TLS" if client.trust.cert else "TLS"
+        log("mqtt", "connected to %s:%d by %s" % (client.server, client.port, how))
+        chain = "it knows the key of '%s'" % shared.identity if shared else "chain " + " > ".join(s.chain)
+        log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
         client.publish(self._topic("status"), "online", retain=True, qos=1)
-        self.clock.keep()
+        if not shared:  # no certificate has confirmed the time
+            self.clock.keep()
 
     async def _serve(self):
         """Publish readings as they come, until something breaks (raises RootletError)."""

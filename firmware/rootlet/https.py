@@ -120,6 +120,8 @@ def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=
         max_bytes: of body. redirects: how many to follow, each to https only.
     Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
     """
+    if trust.psk:
+        raise RootletError("TLS_NO_ROOTS", "a pre-shared key is for MQTT, a page needs roots")
     headers = headers or {}
     deadline = Deadline(timeout_ms)
     for _ in range(redirects + 1):

@@ -147,12 +147,14 @@ def _open(addresses, host, port, hello, trust, roots, now, deadline, timeout_ms)
     raw = _dial_any(addresses, host, port, deadline)
     sock = None
     try:
-        context = _context(roots, judge)
+        context = trust.psk.prepare(tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)) if trust.psk else _context(roots, judge)
         context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]
         _identify(context, trust)
         sock = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
         _handshake(sock, raw, hello, deadline)
-        if not judge.leaf_seen:
+        if trust.psk:
+            trust.psk.check(sock.cipher()[0])
+        elif not judge.leaf_seen:
             raise RootletError("TLS_FAILED", "the server's certificate was not presented for judgement")
         stream = Stream(raw, sock, host, timeout_ms)
         stream.chain = judge.chain
@@ -160,7 +162,8 @@ def _open(addresses, host, port, hello, trust, roots, now, deadline, timeout_ms)
         return stream
     except (OSError, ValueError, MemoryError, RootletError) as e:
         close(sock, raw)
-        raise explain(e, judge) from None
+        why = explain(e, judge)
+        raise (trust.psk.explain(why) if trust.psk else why) from None
 
 
 def connect(host, port, hello, trust, timeout_ms=15000):
@@ -178,6 +181,7 @@ def connect(host, port, hello, trust, timeout_ms=15000):
         timeout_ms: for TCP and TLS together; also the stream's timeout for each later read or write.
     Returns a Stream.
     Raises RootletError CLOCK_NOT_SET, DNS, TCP*, TLS_* or CERT_*.
+    With a trust by shared key, "verified" means that the server has proved, by its Finished message, to know the key.
     """
     now = trust.now()
     memory.check(trust.needs)

@@ -17,6 +17,8 @@ class Trust:
         store: a store.Store of more roots, of which the one that is needed is used, or None.
     """
 
+    psk = None  # a psk.Psk in place of roots: see psk.trust
+
     def __init__(self, roots, now, cert=None, key=None, needs=None, floor=0, store=None):
         self.roots = roots
         self.now = now

@@ -2,7 +2,7 @@
 
 import typer
 
-from host_tools.commands import ca, certs
+from host_tools.commands import ca, certs, psk
 from host_tools.commands.bench import bench
 from host_tools.commands.boards import boards
 from host_tools.commands.broker import broker
@@ -22,3 +22,4 @@ for command in (demo, boards, deploy, watch, sim, broker, bench):
     app.command()(command)
 app.add_typer(ca.app, name="ca")
 app.add_typer(certs.app, name="certs")
+app.add_typer(psk.app, name="psk")

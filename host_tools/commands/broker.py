@@ -33,9 +33,17 @@ def broker(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8883,
     engine: Annotated[str, typer.Option(help="auto, mosquitto or amqtt.")] = "auto",
     no_mtls: Annotated[bool, typer.Option("--no-mtls", help="Do not ask clients for a certificate.")] = False,
+    psk: Annotated[
+        Path | None,
+        typer.Option(help="Folder of `rootlet psk`: devices with a key of it may come to --psk-port. Mosquitto only."),
+    ] = None,
+    psk_port: Annotated[int, typer.Option(help="Port for devices with a key; 0: any.", min=0, max=65535)] = 8884,
     observer: Annotated[list[str] | None, typer.Option(help="Identity that may read everything.")] = None,
 ) -> None:
     """Run a broker with TLS from the project's CA until Ctrl-C; devices need a certificate of the same CA.
+
+    With --psk, devices with a pre-shared key have a port of their own: no certificates and NO forward secrecy there,
+    so for a private broker only. Who watches still comes with a certificate to --port.
 
     Example: rootlet broker --name broker.home --bind 0.0.0.0
     """
@@ -53,6 +61,8 @@ def broker(
         workdir=BUILD,
         mtls=not no_mtls,
         observers=observer or ["observer"],
+        psk=psk,
+        psk_port=psk_port,
         engine=engine,
         bind=bind,
         port=port,
@@ -60,6 +70,10 @@ def broker(
         device["port"] = running.port
         typer.echo(f"{running.engine} on {bind}:{running.port}; Ctrl-C ends it")
         typer.echo(f'in a device\'s config.json: "mqtt": {json.dumps(device)}')
+        if psk:
+            shared = {"host": name, "port": running.psk_port, "psk": "device.psk"}
+            typer.echo(f'with a pre-shared key: "mqtt": {json.dumps(shared)}')
+            typer.echo("pre-shared keys have no forward secrecy and name nobody by certificate: private brokers only")
         if no_mtls:
             typer.echo("no client certificates: anybody who reaches the port may publish and read")
         try:

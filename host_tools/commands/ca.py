@@ -23,7 +23,10 @@ Dir = Annotated[Path, typer.Option("--dir", help="The CA's directory.")]
 Days = Annotated[int | None, typer.Option("--days", help="Life in days, from now or from --not-before.")]
 NotBefore = Annotated[str | None, typer.Option("--not-before", help="First moment, ISO 8601 in UTC.")]
 NotAfter = Annotated[str | None, typer.Option("--not-after", help="Last moment, ISO 8601 in UTC.")]
-Key = Annotated[str, typer.Option("--key", help="p256, p384, rsa2048, rsa3072 or rsa4096.")]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", help="p256, p384, rsa2048, rsa3072 or rsa4096, in place of what the CA's profile says."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists; the old file stays as .bak.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PassphraseFile = Annotated[
@@ -41,7 +44,10 @@ def init(
     subject: Annotated[
         str, typer.Option("--subject", help="Who the CA is, as /C=FR/O=Acme/CN=Acme root.")
     ] = "/O=Rootlet/CN=Rootlet private CA",
-    key: Key = "p256",
+    profile: Annotated[
+        str, typer.Option("--profile", help="strong: P-256; fast: RSA-2048 CA and servers, which end with 2029.")
+    ] = "strong",
+    key: Key = None,
     passphrase: Annotated[bool, typer.Option("--passphrase", help="Encrypt the key; asks, or see below.")] = False,
     passphrase_file: PassphraseFile = None,
     days: Days = None,
@@ -49,18 +55,22 @@ def init(
     not_after: NotAfter = None,
     force: Force = False,
 ) -> None:
-    """Make the CA: 10 years, P-256.
+    """Make the CA: 10 years, P-256; with --profile fast RSA-2048 and until 2029-12-31 at the latest.
+
+    The profile is kept in the CA's directory and says which keys `rootlet ca issue` makes. On an RP2040 a check of
+    RSA-2048 costs less than one of P-256, so that fast makes mutual TLS quicker there: the table says by how much.
 
     The passphrase comes from --passphrase-file, ROOTLET_CA_PASSPHRASE or a prompt, never from the command line.
 
     Example: rootlet ca init --passphrase --subject '/C=FR/O=Acme/CN=Acme root'
     """
-    from host_tools import ca, certinfo
+    from host_tools import ca, certinfo, handshakes
 
     secret = _passphrase(passphrase_file, wanted=passphrase, new=True)
     authority = ca.init(
         directory,
         subject=subject,
+        profile=profile,
         key_type=key,
         passphrase=secret,
         days=days,
@@ -68,9 +78,14 @@ def init(
         not_after=_moment(not_after, "--not-after"),
         force=force,
     )
-    typer.echo(certinfo.text(certinfo.describe(authority.cert)))
+    facts = certinfo.describe(authority.cert)
+    typer.echo(certinfo.text(facts))
+    _cost(facts, directory)
     _files(authority.cert_pem, authority.cert_der)
     typer.echo(f"key          {directory / 'ca.key.pem'} ({'encrypted' if secret else 'not encrypted'}; keep it here)")
+    typer.echo(f"profile      {authority.profile}")
+    if last_day := handshakes.PROFILES[authority.profile].last_day:
+        typer.echo(f"note         nothing of this CA ends after {last_day}: RSA-2048 is not for longer")
     typer.echo(f"next         rootlet ca issue server NAME --dir {directory}")
 
 
@@ -80,7 +95,10 @@ def server(
     names: Annotated[list[str] | None, typer.Argument(help="Host names, the main one first.")] = None,
     ip: Annotated[list[str] | None, typer.Option("--ip", help="An IP address it also answers at; repeatable.")] = None,
     directory: Dir = HERE,
-    key: Key = "p256",
+    key: Key = None,
+    host_only: Annotated[
+        bool, typer.Option("--host-only", help="No board connects to it: --key ed25519 and ed448 can be used too.")
+    ] = False,
     days: Days = None,
     not_before: NotBefore = None,
     not_after: NotAfter = None,
@@ -98,9 +116,10 @@ def server(
         not_before=_moment(not_before, "--not-before"),
         not_after=_moment(not_after, "--not-after"),
         key_type=key,
+        host_only=host_only,
         force=force,
     )
-    _show_issued(made)
+    _show_issued(made, directory)
 
 
 @issue.command()
@@ -108,7 +127,7 @@ def device(
     *,
     device_id: Annotated[str, typer.Argument(metavar="ID", help="The device id: its CN and MQTT user.")],
     directory: Dir = HERE,
-    key: Key = "p256",
+    key: Key = None,
     days: Days = None,
     not_before: NotBefore = None,
     not_after: NotAfter = None,
@@ -127,7 +146,7 @@ def device(
         key_type=key,
         force=force,
     )
-    _show_issued(made)
+    _show_issued(made, directory)
 
 
 @app.command("list")
@@ -160,13 +179,16 @@ def show(
 
     Example: rootlet ca show ca
     """
-    from host_tools import ca, certinfo
+    from host_tools import ca, certinfo, handshakes
 
     found = ca.find(what, directory)
     if as_json:
-        typer.echo(json.dumps(found if len(found) > 1 else found[0], indent=2))
+        costed = [{**facts, "handshakes": handshakes.figures(ca.combinations(facts, directory))} for facts in found]
+        typer.echo(json.dumps(costed if len(costed) > 1 else costed[0], indent=2))
         return
-    typer.echo("\n\n".join(f"file         {facts['file']}\n{certinfo.text(facts)}" for facts in found))
+    for i, facts in enumerate(found):
+        typer.echo(f"{chr(10) if i else ''}file         {facts['file']}\n{certinfo.text(facts)}")
+        _cost(facts, directory)
 
 
 def _authority(directory: Path, passphrase_file: Path | None) -> "Authority":
@@ -207,11 +229,18 @@ def _moment(text: str | None, option: str) -> "datetime | None":
     return None if text is None else parse_time(text, option)
 
 
-def _show_issued(made: "Issued") -> None:
+def _cost(facts: dict[str, Any], directory: Path) -> None:
+    from host_tools import ca, handshakes
+
+    typer.echo("\n".join(handshakes.lines(ca.combinations(facts, directory))))
+
+
+def _show_issued(made: "Issued", directory: Path) -> None:
     from host_tools import certinfo
 
     facts: dict[str, Any] = made.facts()
     typer.echo(certinfo.text(facts))
+    _cost(facts, directory)
     _files(made.cert_pem, made.cert_der, made.key_pem, made.key_der)
     for note in made.notes:
         typer.echo(f"note         {note}")

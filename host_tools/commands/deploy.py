@@ -23,6 +23,9 @@ def deploy(
     ] = None,
     cert: Annotated[Path | None, typer.Option(help="The device's certificate, DER.")] = None,
     key: Annotated[Path | None, typer.Option(help="The device's private key, DER.")] = None,
+    psk: Annotated[
+        Path | None, typer.Option(help="The device's pre-shared key (DEVICE.psk), in place of --cert and --key.")
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Restart the board afterwards.")] = False,
 ) -> None:
     """Copy the firmware, and what is given, onto a board; files that are there already are skipped.
@@ -33,7 +36,11 @@ def deploy(
 
     if (cert is None) != (key is None):
         raise Failure("--cert and --key belong together", "only one is given", "give both, or neither", Exit.USAGE)
-    for path in (config, trust, roots, cert, key):
+    if psk is not None and cert is not None:
+        raise Failure(
+            "--psk and --cert exclude each other", "both are given", "a shared key or a certificate", Exit.USAGE
+        )
+    for path in (config, trust, roots, cert, key, psk):
         if path is not None and not path.is_file():
             raise Failure(f"{path} is no file", "it is absent or a folder", "check the path", Exit.USAGE)
     if trust is not None and trust.with_suffix(".mpy").is_file():
@@ -44,7 +51,7 @@ def deploy(
     # The tree holds the device's key: it lives in a private folder and goes when the copy is done.
     with tempfile.TemporaryDirectory(prefix="rootlet-") as folder:
         tree = steps.stage(
-            Path(folder) / "tree", board=board, config=config, trust=trust, roots=roots, cert=cert, key=key
+            Path(folder) / "tree", board=board, config=config, trust=trust, roots=roots, cert=cert, key=key, psk=psk
         )
         names = steps.copy_to_board(where, tree)
         total = sum(1 for path in tree.rglob("*") if path.is_file())

@@ -37,6 +37,10 @@ STORE = store.Store(JOB["store"]) if "store" in JOB else None
 TRUST = trust.Trust(
     [read(r) for r in JOB["roots"]], now, JOB.get("cert"), JOB.get("key"), JOB.get("needs"), store=STORE
 )
+if JOB.get("psk"):
+    from rootlet import psk
+
+    TRUST = psk.trust(TRUST, JOB["psk"]["identity"], JOB["psk"]["file"])
 CLIENTS = {}
 
 

@@ -1,7 +1,11 @@
 """The documentation keeps up with the code."""
 
+import json
 import re
 
+import pytest
+
+from host_tools import handshakes
 from host_tools.paths import FIRMWARE, ROOT
 from rootlet import config
 from rootlet.errors import CATALOGUE, words
@@ -20,8 +24,8 @@ def test_every_code_that_is_raised_is_in_the_catalogue():
     assert raised <= set(CATALOGUE)
 
 
-def test_every_configuration_key_is_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
+def test_every_configuration_key_is_in_the_readme_or_the_page_of_its_topic():
+    readme = "".join((ROOT / page).read_text() for page in ("README.md", "docs/psk.md"))
     for section, rows in (
         ("wifi.", config._WIFI),
         ("clock.", config._CLOCK),
@@ -32,10 +36,16 @@ def test_every_configuration_key_is_in_the_readme():
             assert f"`{section}{row[0]}`" in readme, section + row[0]
 
 
-def test_the_example_configuration_of_the_readme_is_accepted():
-    import json
-
-    example = re.search(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+@pytest.mark.parametrize(("page", "port"), [("README.md", 8883), ("docs/psk.md", 8884)])
+def test_the_example_configurations_are_accepted(page, port):
+    example = re.search(r"```json\n(.*?)```", (ROOT / page).read_text(), re.S)
     assert example
     checked = config.check(json.loads(example.group(1)))
-    assert checked["mqtt"]["port"] == 8883
+    assert checked["mqtt"]["port"] == port
+
+
+def test_the_figures_of_handshakes_are_those_of_the_table():
+    page = (ROOT / "docs" / "keys.md").read_text()
+    shown = re.findall(r"\| (\d\.\d\d) to (\d\.\d\d) \| (\d\d\.\d) \|$", page, re.M)
+    known = {("%.2f" % row.seconds[0], "%.2f" % row.seconds[1], "%.1f" % row.peak_kb) for row in handshakes.ROWS}
+    assert len(shown) == 5 and set(shown) <= known

@@ -97,3 +97,13 @@ def test_pairs():
 def test_not_an_object():
     for data in ([], None, 1, "x"):
         assert error(data).code == "CONFIG"
+
+
+def test_a_shared_key_excludes_a_certificate():
+    shared = changed(["mqtt"], {"host": "broker.example", "psk": "device.psk"})
+    assert config.check(shared)["mqtt"]["psk"] == "device.psk"
+    assert config.check(GOOD)["mqtt"]["psk"] is None
+    shared["mqtt"]["cert"], shared["mqtt"]["key"] = "device.crt.der", "device.key.der"
+    e = error(shared)
+    assert e.code == "CONFIG"
+    assert "mqtt.psk is given beside mqtt.cert" in e.fact
