@@ -56,6 +56,8 @@ class Broker:
         observers: identities that may read everything. users: user to password, without mutual TLS.
         engine: "auto", "mosquitto" or "amqtt". bind: address; port: 0 takes a free one.
         workdir: folder for configuration and log.
+        key_log: file that amqtt adds the secrets of each connection to, for `rootlet capture` only; it must exist,
+            with mode 0600.
     """
 
     def __init__(
@@ -71,8 +73,12 @@ class Broker:
         engine: str = "auto",
         bind: str = "127.0.0.1",
         port: int = 0,
+        key_log: Path | None = None,
     ) -> None:
         self.engine = choose(engine)
+        if key_log and self.engine != "amqtt":
+            raise ValueError("only amqtt can write a key log")
+        self._key_log = key_log
         self.port = port
         self._wanted_port = port
         self._bind = bind
@@ -144,6 +150,7 @@ class Broker:
             "mtls": self._mtls,
             "observers": self._observers,
             "users": self._users,
+            "key_log": str(self._key_log.resolve()) if self._key_log else None,
         }
         path = self._private("amqtt.json", json.dumps(settings))
         return [sys.executable, "-m", "host_tools.broker_amqtt", str(path)]

@@ -1,6 +1,6 @@
 """A TLS conversation in plain English, one line a message: bytes in, lines out, no I/O and no keys.
 
-Reads what any onlooker can read: records and handshake messages until they are encrypted (RFC 5246, RFC 8446, RFC 8422).
+Reads what any onlooker can read: records and handshake messages until they are encrypted (RFC 5246, 8422 and 8446).
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _SIGNATURES = {
     0x0603: "ECDSA with SHA-512", 0x0804: "RSA-PSS with SHA-256", 0x0805: "RSA-PSS with SHA-384",
     0x0806: "RSA-PSS with SHA-512", 0x0807: "Ed25519", 0x0808: "Ed448",
 }  # fmt: skip
-_ALERTS = {
+ALERTS = {
     0: "close_notify: the sender is done, in order",
     10: "unexpected_message: a message came at the wrong moment",
     20: "bad_record_mac: a record does not decrypt; it was changed on the way, or the keys differ",
@@ -229,10 +229,9 @@ def _certificate_request(body: _Reader) -> str:
         names.vector(2)
         count += 1
     by = f"from one of {_count(count, 'CA')} it names" if count else "from any CA"
-    return (
-        f"Certificate Request: the client must show a certificate too ({' or '.join(wanted) or 'of another kind'}, {by};"
-        f" {_count(len(signatures), 'signature algorithm')})"
-    )
+    kind = " or ".join(wanted) or "of another kind"
+    ways = _count(len(signatures), "signature algorithm")
+    return f"Certificate Request: the client is asked for a certificate ({kind}, {by}; {ways})"
 
 
 def _client_key_exchange(body: _Reader, suite: str) -> str:
@@ -384,7 +383,7 @@ class _Half:
             self._say(f"Alert that cannot be read: {_count(len(payload), 'byte')} where two belong")
         else:
             level = "fatal" if payload[0] == 2 else "warning"
-            self._say(f"Alert, {level}: {_ALERTS.get(payload[1], f'number {payload[1]}')}")
+            self._say(f"Alert, {level}: {ALERTS.get(payload[1], f'number {payload[1]}')}")
 
     def _data(self, payload: bytes) -> None:
         self._records += 1
