@@ -12,10 +12,11 @@ venv=$2
     exit 1
 }
 
-# Mosquitto and openssl serve the demo and the tests; without Mosquitto the embedded broker steps in.
+# Mosquitto, openssl and tshark serve the demo and the tests; without Mosquitto the embedded broker steps in.
 missing=
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="mosquitto"
 command -v openssl >/dev/null || missing="$missing openssl"
+command -v tshark >/dev/null || missing="$missing tshark"
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -27,7 +28,7 @@ if [ -n "$missing" ]; then
         # The package starts a service of its own, which nothing here uses.
         service mosquitto stop >/dev/null 2>&1 || true
     else
-        echo "setup: absent: $missing; try: sudo apt-get install $missing (macOS: brew install $missing)" >&2
+        echo "setup: absent: $missing; try: sudo apt-get install $missing (macOS: brew install $missing; tshark is in wireshark)" >&2
     fi
 fi
 

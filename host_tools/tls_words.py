@@ -303,6 +303,8 @@ class _Half:
             text = "Alert, encrypted: the last word of this side, so close_notify where the end was orderly"
             self._lines.append(Line(self._alert.seconds, self._sender, text))
             self._alert = None
+        elif self._changed and not self._deaf:
+            self._lines.append(Line(seconds, self._sender, "no close_notify from this side before TCP ended"))
         if self._bytes or self._messages:
             left = len(self._bytes) + len(self._messages)
             self._lines.append(Line(seconds, self._sender, f"cut off inside a message, after {_count(left, 'byte')}"))

@@ -13,5 +13,10 @@ client = mqtt.Client(JOB["device"], JOB["host"], JOB["port"], TRUST)
 client.connect()
 client.publish(JOB["topic"].encode(), json.dumps(JOB["reading"]).encode(), qos=1)
 client.flush()
-client.disconnect()
+# MicroPython's own close() sends no close_notify. The broker does when it closes after DISCONNECT: wait for that.
+client.sock.write(b"\xe0\0")
+buffer = bytearray(64)
+while client.sock.readinto(buffer):
+    pass
+client.close()
 print("published")
