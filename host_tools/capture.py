@@ -1,5 +1,6 @@
 """Captures a TLS conversation on this machine: packets for Wireshark, and each message in words."""
 
+import contextlib
 import json
 import subprocess
 import tempfile
@@ -136,7 +137,7 @@ def client(
     Args:
         say: takes each line. command: the client and its arguments; "{port}" in them becomes the proxy's port.
         server: HOST:PORT, loopback only. port: of the proxy, on 127.0.0.1; 0 takes a free one.
-        out: folder for capture.pcapng, which is replaced. key_log: what the server writes, if it does.
+        out: folder for capture.pcapng, which is replaced. key_log: what the server or the client writes, if one does.
         timeout_s: after this the client is ended.
     Raises: Failure, also where the client never connected.
     """
@@ -154,6 +155,10 @@ def client(
             f"the client made no connection to 127.0.0.1:{recorder.port}",
             "give the client that address; {port} in its command becomes the port",
         )
+    if key_log and not key_log.is_file():
+        raise Failure(
+            f"there is no key log {key_log}", "neither the server nor the client has made it", "see docs/capture.md"
+        )
     return Capture(path, key_log, where[1])
 
 
@@ -170,6 +175,11 @@ def _run(command: list[str], timeout_s: float) -> str:
         return f"with exit code {code}" if code >= 0 else f"by signal {-code}"
     except subprocess.TimeoutExpired:
         return f"because {timeout_s:g} s were over"
+    except KeyboardInterrupt:
+        # The terminal tells the client too; what was captured until here is worth the report.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LAST_WORDS_S)
+        return "by Ctrl-C"
     finally:
         if process.poll() is None:
             process.kill()
@@ -183,7 +193,7 @@ def report(say: Say, capture: Capture, *, decrypt: bool = False, protocol: str =
     """
     say(f"{capture.packets}: the packets")
     if capture.key_log is None:
-        say("no key log: what is encrypted stays so. With one of the server: --keylog FILE")
+        say("no key log: what is encrypted stays so. With one of the server or the client: --keylog FILE")
     else:
         say(f"{capture.key_log}: the keys; whoever has both files reads everything that was said: keep it private")
         say(f"  wireshark -o tls.keylog_file:{capture.key_log} {capture.packets}")
@@ -193,7 +203,9 @@ def report(say: Say, capture: Capture, *, decrypt: bool = False, protocol: str =
     lines = tshark.contents(*where)
     if not lines:
         because = "there is no key log" if capture.key_log is None else "its key log does not fit, or holds no keys yet"
-        raise Failure("tshark finds nothing inside the TLS", because, "--keylog FILE of the server, or --protocol http")
+        raise Failure(
+            "tshark finds nothing inside the TLS", because, "--keylog FILE, or the other --protocol (mqtt, http)"
+        )
     say("tshark, with the keys, reads:")
     for line in lines:
         say(f"  {line}")

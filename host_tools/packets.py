@@ -39,7 +39,11 @@ class PacketFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError:
+            if e is None:
+                raise
 
 
 class Connection:

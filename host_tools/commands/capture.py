@@ -19,7 +19,7 @@ def capture(
     server: Annotated[str, typer.Option(metavar="HOST:PORT", help="The server, on this machine.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder for the files; default build/capture.")] = None,
     keylog: Annotated[
-        Path | None, typer.Option(help="Key log that the server writes.", exists=True, dir_okay=False)
+        Path | None, typer.Option(help="Key log that the server or the client writes.", dir_okay=False)
     ] = None,
     tshark: Annotated[bool, typer.Option("--tshark", help="Decrypt with tshark, and show what was said.")] = False,
     protocol: Annotated[str, typer.Option(help="What the TLS carries, for --tshark: mqtt or http.")] = "mqtt",

@@ -1,5 +1,6 @@
 """`rootlet capture`: what it writes, tshark decrypts; what it says is what happened."""
 
+import io
 import os
 import shutil
 import ssl
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import capture, tshark
+from host_tools import ca, capture, tshark
 from host_tools.failure import Exit, Failure
 from host_tools.packets import PacketFile
 from host_tools.paths import ROOT
@@ -157,9 +158,6 @@ def test_a_client_command_against_a_server(version: str, https, pki, tmp_path: P
 
 def test_a_refused_certificate_is_told_in_words(https, pki, tmp_path: Path) -> None:
     lines: list[str] = []
-    stranger = tmp_path / "stranger.pem"
-    from host_tools import ca
-
     stranger = ca.init(tmp_path / "other", subject="/CN=Other CA").cert_pem
     command = [sys.executable, "-c", CLIENT, str(stranger), "{port}", "TLSv1_2"]
     capture.client(lines.append, command, f"localhost:{https[0].port}", out=tmp_path / "out", timeout_s=60)
@@ -218,6 +216,47 @@ def test_the_file_has_a_limit_and_the_conversation_has_not(https, pki, tmp_path:
     assert page == b"a page within"
     assert path.stat().st_size < 1500
     assert sum("reached its limit" in line for line in lines) == 1
+
+
+class FullDisk(io.BytesIO):
+    """Takes some bytes, then none."""
+
+    def write(self, data) -> int:
+        if self.tell() + len(data) > 900:
+            raise OSError(28, "No space left on device")
+        return super().write(data)
+
+
+def test_a_full_disk_is_told_and_does_not_break_the_conversation(https, pki) -> None:
+    context = ssl.create_default_context(cafile=str(pki.authority.cert_pem))
+    where = ("127.0.0.1", https[0].port)
+    with pytest.raises(Failure, match="the capture cannot be written") as caught:
+        with PacketFile(FullDisk(), 10**6) as packets, Recorder(packets, where, lambda line: None) as recorder:
+            page = urllib.request.urlopen(f"https://localhost:{recorder.port}/page", context=context, timeout=10).read()
+            assert recorder.wait_idle(10)
+    assert page == b"a page within"
+    assert caught.value.because == "No space left on device"
+
+
+def test_a_client_that_does_not_end_is_ended(https, tmp_path: Path) -> None:
+    hang = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).recv(1); input()"
+    lines: list[str] = []
+    command = [sys.executable, "-c", hang, "{port}"]
+    made = capture.client(lines.append, command, f"localhost:{https[0].port}", out=tmp_path / "out", timeout_s=1)
+    assert "the client ended because 1 s were over" in lines
+    assert made.packets.stat().st_size > 0
+
+
+@needs_tshark
+def test_the_key_log_of_the_client_serves_too(https, pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key_log = tmp_path / "client-keys.log"
+    command = [sys.executable, "-c", CLIENT, str(pki.authority.cert_pem), "{port}", "TLSv1_2"]
+    where = f"localhost:{https[0].port}"
+    with pytest.raises(Failure, match="there is no key log"):
+        capture.client(lambda line: None, command, where, out=tmp_path / "out", key_log=key_log)
+    monkeypatch.setenv("SSLKEYLOGFILE", str(key_log))
+    made = capture.client(lambda line: None, command, where, out=tmp_path / "out", key_log=key_log)
+    assert "a page within" in "".join(tshark.contents(made.packets, key_log, made.port, "http"))
 
 
 def test_the_command(pki, https, tmp_path: Path) -> None:
