@@ -26,6 +26,7 @@ _LIMIT = 256 * 1024 * 1024
 _MQTT_PORT = 8883
 _BOARD = "pico_w"
 _SCRIPT = Path(__file__).parent / "sim" / "capture_mqtt.py"
+_MOST_NAMED = 20  # MQTT packets
 _LAST_WORDS_S = 5  # for the server to close after the client has ended
 
 Say = Callable[[str], None]
@@ -199,17 +200,21 @@ def report(say: Say, capture: Capture, *, decrypt: bool = False, protocol: str =
         say(f"  wireshark -o tls.keylog_file:{capture.key_log} {capture.packets}")
     if not decrypt:
         return
-    where = (capture.packets, capture.key_log, capture.port, protocol)
-    lines = tshark.contents(*where)
-    if not lines:
+    where = (capture.packets, capture.key_log, capture.port)
+    packets = tshark.mqtt_packets(*where) if protocol == "mqtt" else []
+    lines = tshark.contents(*where, protocol)
+    if not lines and not packets:
         because = "there is no key log" if capture.key_log is None else "its key log does not fit, or holds no keys yet"
         raise Failure(
             "tshark finds nothing inside the TLS", because, "--keylog FILE, or the other --protocol (mqtt, http)"
         )
     say("tshark, with the keys, reads:")
+    if packets:
+        shown = ", ".join(f"{sender} {name}" for sender, name in packets[:_MOST_NAMED])
+        say(f"  {shown}{'' if len(packets) <= _MOST_NAMED else f' and {len(packets) - _MOST_NAMED} more'}")
     for line in lines:
         say(f"  {line}")
-    for sender, number in tshark.alerts(*where):
+    for sender, number in tshark.alerts(*where, protocol):
         say(f"  the {sender}'s alert: {alert_words(number)}")
 
 

@@ -15,6 +15,11 @@ _FIELDS = {
     "http": ("http", ["http.request.line", "http.response.line", "http.file_data"]),
 }
 PROTOCOLS = tuple(_FIELDS)
+# MQTT 3.1.1, table 2.1.
+_MQTT = (
+    "type 0", "CONNECT", "CONNACK", "PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP", "SUBSCRIBE", "SUBACK",
+    "UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT", "AUTH",
+)  # fmt: skip
 
 
 def program() -> str:
@@ -71,21 +76,39 @@ def contents(capture: Path, key_log: Path | None, port: int, protocol: str = "mq
     lines = []
     for row in output.splitlines()[:_MOST_LINES]:
         columns = [column.split(_BETWEEN) for column in row.split("\t")]
-        if protocol == "mqtt" and len(columns) == 2:
-            lines += [f"{topic}  {_text(payload)}" for topic, payload in zip(*columns, strict=False)]
+        # A subscription in the same packet has topics too, an empty message has no payload: then nothing fits together.
+        if protocol == "mqtt" and len(columns) == 2 and len(columns[0]) == len(columns[1]):
+            lines += [f"{topic}  {_text(payload)}" for topic, payload in zip(*columns, strict=True)]
         else:
             lines.append("  ".join(_text(value) for column in columns for value in column if value))
     return [_printable(line) for line in lines[:_MOST_LINES]]
 
 
+def mqtt_packets(capture: Path, key_log: Path | None, port: int) -> list[tuple[str, str]]:
+    """Each MQTT packet that can be read: who sent it and its name, such as CONNECT. Args and raises as read()."""
+    kinds = _sent(read(capture, key_log, port, "mqtt", "-Y", "mqtt", *_sent_fields("mqtt.msgtype")), port)
+    return [(sender, _MQTT[int(kind)] if kind.isdigit() and int(kind) < 16 else kind) for sender, kind in kinds]
+
+
 def alerts(capture: Path, key_log: Path | None, port: int, protocol: str = "mqtt") -> list[tuple[str, str]]:
     """Each alert that can be read: who sent it ("client" or "server") and its number. Args and raises as read()."""
-    output = read(
-        capture, key_log, port, protocol, "-Y", "tls.alert_message.desc", "-T", "fields",
-        "-e", "tcp.srcport", "-e", "tls.alert_message.desc",
-    )  # fmt: skip
+    name = "tls.alert_message.desc"
+    return _sent(read(capture, key_log, port, protocol, "-Y", name, *_sent_fields(name)), port)
+
+
+def _sent_fields(name: str) -> list[str]:
+    return ["-T", "fields", "-E", f"aggregator={_BETWEEN}", "-e", "tcp.srcport", "-e", name]
+
+
+def _sent(output: str, port: int) -> list[tuple[str, str]]:
+    """(sender, value) for each value of a field."""
     rows = [line.split("\t") for line in output.splitlines()[:_MOST_LINES]]
-    return [("server" if row[0] == str(port) else "client", row[1]) for row in rows if len(row) == 2]
+    return [
+        ("server" if row[0] == str(port) else "client", value)
+        for row in rows
+        if len(row) == 2
+        for value in row[1].split(_BETWEEN)
+    ][:_MOST_LINES]
 
 
 def _text(value: str) -> str:

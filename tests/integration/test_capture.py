@@ -106,7 +106,9 @@ def test_report_with_tshark(shown: tuple[capture.Capture, list[str]]) -> None:
     report: list[str] = []
     capture.report(report.append, shown[0], decrypt=True)
     text = "\n".join(report)
-    assert "rootlet/pico-capture/chip" in text
+    assert "  rootlet/pico-capture/chip  {" in text
+    packets = "client CONNECT, server CONNACK, client PUBLISH, server PUBACK, client DISCONNECT"
+    assert f"  {packets}\n" in text
     assert "the server's alert: close_notify" in text
     blind = capture.Capture(shown[0].packets, None, shown[0].port)
     with pytest.raises(Failure) as caught:
