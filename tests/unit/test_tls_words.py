@@ -123,3 +123,36 @@ def test_a_stream_without_end_gives_few_lines_and_holds_few_bytes():
         talk.feed("server", begin, 0)
     huge = words([("server", record(22, b"\x0b\xff\xff\xff"))])
     assert "longer than is read here" in huge[0][1]
+
+
+def test_a_record_longer_than_any_is_not_tls():
+    lines = words([("server", b"\x17\x03\x03\xff\xff" + bytes(100))])
+    assert lines == [
+        ("server", "not TLS: a record of 65,535 bytes is longer than any; the rest of this direction is not explained")
+    ]
+
+
+def handshake(kind, body):
+    return record(22, bytes((kind,)) + len(body).to_bytes(3, "big") + body)
+
+
+def server_hello(random, suite, extensions=b""):
+    return handshake(2, b"\x03\x03" + random + b"\0" + suite + b"\0" + struct.pack("!H", len(extensions)) + extensions)
+
+
+def test_a_pre_shared_key():
+    lines = words([("server", server_hello(bytes(32), b"\x00\xa8")), ("client", handshake(16, b"\0\6pico-1"))])
+    assert lines[0][1] == "Server Hello: chooses TLS 1.2 with TLS_PSK_WITH_AES_128_GCM_SHA256"
+    assert lines[1][1] == "Client Key Exchange: the identity 'pico-1' of a pre-shared key"
+
+
+def test_a_hello_retry_request():
+    import hashlib
+
+    extensions = b"\x00\x2b\x00\x02\x03\x04" + b"\x00\x33\x00\x02\x00\x17"
+    text = words([("server", server_hello(hashlib.sha256(b"HelloRetryRequest").digest(), b"\x13\x01", extensions))])[0][
+        1
+    ]
+    assert text == (
+        "Hello Retry Request: the client must try again: TLS 1.3 with TLS_AES_128_GCM_SHA256, key exchange on P-256"
+    )
