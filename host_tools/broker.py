@@ -59,6 +59,8 @@ class Broker:
         psk: folder of `rootlet psk`: a second listener, at psk_port, for devices with a pre-shared key. Mosquitto only.
         engine: "auto", "mosquitto" or "amqtt". bind: address; port: 0 takes a free one.
         workdir: folder for configuration and log.
+        key_log: file that amqtt adds the secrets of each connection to, for `rootlet capture` only; it must exist,
+            with mode 0600.
     """
 
     def __init__(
@@ -76,8 +78,11 @@ class Broker:
         engine: str = "auto",
         bind: str = "127.0.0.1",
         port: int = 0,
+        key_log: Path | None = None,
     ) -> None:
         self.engine = choose("mosquitto" if psk and engine == "auto" else engine)
+        if key_log and self.engine != "amqtt":
+            raise ValueError("only amqtt can write a key log")
         if psk and self.engine != "mosquitto":
             raise Failure(
                 "amqtt has no pre-shared keys",
@@ -95,6 +100,7 @@ class Broker:
         self._psk = psk
         self.psk_port = psk_port
         self._wanted_psk_port = psk_port
+        self._key_log = key_log
         self.port = port
         self._wanted_port = port
         self._bind = bind
@@ -179,6 +185,7 @@ class Broker:
             "mtls": self._mtls,
             "observers": self._observers,
             "users": self._users,
+            "key_log": str(self._key_log.resolve()) if self._key_log else None,
         }
         path = self._private("amqtt.json", json.dumps(settings))
         return [sys.executable, "-m", "host_tools.broker_amqtt", str(path)]

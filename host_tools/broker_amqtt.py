@@ -86,6 +86,7 @@ class Broker(AmqttBroker):
     """amqtt with client certificates required, not optional, and TLS 1.2 at least."""
 
     require_certificate = True
+    key_log: str | None = None
 
     @staticmethod
     def _create_ssl_context(listener: ListenerConfig) -> ssl.SSLContext:
@@ -95,12 +96,18 @@ class Broker(AmqttBroker):
         if Broker.require_certificate:
             context.load_verify_locations(str(listener.cafile))
             context.verify_mode = ssl.CERT_REQUIRED
+        if Broker.key_log:
+            context.keylog_filename = Broker.key_log
         return context
 
 
 async def serve(settings: dict[str, Any]) -> None:
-    """Run until SIGTERM or SIGINT. settings: bind, port, cert, key, ca, mtls, observers, users."""
+    """Run until SIGTERM or SIGINT.
+
+    Args: settings: bind, port, cert, key, ca, mtls, observers, users, key_log (a file or None; for captures only).
+    """
     Broker.require_certificate = settings["mtls"]
+    Broker.key_log = settings.get("key_log")
     here = "host_tools.broker_amqtt"
     config = {
         "listeners": {

@@ -48,12 +48,15 @@ class HttpsServer:
     """An HTTPS server (TLS 1.2 or newer) on 127.0.0.1 and a free port.
 
     Args: cert, key: PEM files, the chain with the leaf first. routes: path to body.
+        key_log: file of mode 0600 that the secrets of each connection are added to, for captures only.
     """
 
-    def __init__(self, cert: Path, key: Path, routes: dict[str, bytes]) -> None:
+    def __init__(self, cert: Path, key: Path, routes: dict[str, bytes], key_log: Path | None = None) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(cert, key)
+        if key_log:
+            context.keylog_filename = str(key_log)
         handler = type("Pages", (_Pages,), {"routes": dict(routes)})
         self._server = _TlsServer(("127.0.0.1", 0), handler)
         self._server.context = context

@@ -12,18 +12,22 @@ venv=$2
     exit 1
 }
 
-# Mosquitto and openssl serve the demo and the tests; without Mosquitto the embedded broker steps in.
+# Mosquitto, openssl and tshark serve the demo and the tests; without Mosquitto the embedded broker steps in.
 missing=
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="mosquitto"
 command -v openssl >/dev/null || missing="$missing openssl"
+command -v tshark >/dev/null || missing="$missing tshark"
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "setup: installing $missing"
         export DEBIAN_FRONTEND=noninteractive
-        # shellcheck disable=SC2086
-        { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >/dev/null 2>&1 || \
-            echo "setup: could not install $missing; try: apt-get install $missing" >&2
+        apt-get update -qq >/dev/null 2>&1 || true
+        # One by one: a package that cannot be had must not keep the others away.
+        for package in $missing; do
+            apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || \
+                echo "setup: could not install $package; try: apt-get install $package" >&2
+        done
         # The package starts a service of its own, which nothing here uses.
         service mosquitto stop >/dev/null 2>&1 || true
     else

@@ -132,7 +132,7 @@ class Stream:
         """Nothing: every call has its deadline. Here because umqtt.simple calls it."""
 
     def close(self):
-        """Send close_notify if it can be sent at once, and free the buffers. May be called twice."""
+        """Close the connection and free the buffers; MicroPython sends no close_notify. May be called twice."""
         sock, self._sock = self._sock, None
         if sock is not None:
             close(sock, self._raw)
