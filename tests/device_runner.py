@@ -42,6 +42,23 @@ def _modules(interpreter: str) -> tuple[Path, Path]:
     return (FIRMWARE if interpreter == "cpython" else _compiled()), umqtt.fetch()
 
 
+def run_script(interpreter: str, script: Path, job: dict[str, Any], folder: Path, heap: str = HEAP) -> dict[str, Any]:
+    """Run a script as SCRIPT FIRMWARE UMQTT JOB, and return the JSON that it prints."""
+    path = folder / "job.json"
+    path.write_text(json.dumps(job))
+    done = subprocess.run(
+        [*command(interpreter, heap), str(script), *map(str, _modules(interpreter)), str(path)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
 def run_job(interpreter: str, job: dict[str, Any], folder: Path, heap: str = HEAP) -> list[dict[str, Any]]:
     """Run the steps of a job (see integration/device.py) and return what each printed.
 

@@ -45,22 +45,22 @@ def choose(peek, trust):
 
     Returns (its name_hash, list of DER certificates). Raises RootletError CERT_*, TLS_STORE.
     """
-    for issuer in peek.issuers:
-        roots = known(issuer, trust)
-        if roots:
-            return issuer, roots
+    issuer, roots = known(peek.issuers, trust)
+    if roots:
+        return issuer, roots
     e = peek.untrusted()
     if e.code == "CERT_UNKNOWN_CA":
         e.fact += "; none of the %d roots in store '%s' has this name" % (trust.store.count, trust.store.version)
     raise e
 
 
-def known(issuer, trust):
-    """The embedded roots if one of them has this name, else those of the root store."""
+def known(issuers, trust):
+    """The embedded roots if one of them has one of these names, else those of the root store: (name_hash, roots)."""
     for root in trust.roots:
-        if name_hash(x509.parse(root).subject) == issuer:
-            return trust.roots
-    return trust.store.find(issuer)
+        name = name_hash(x509.parse(root).subject)
+        if name in issuers:
+            return name, trust.roots
+    return trust.store.find(issuers)
 
 
 class Choices:

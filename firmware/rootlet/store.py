@@ -40,7 +40,7 @@ IS_CA = b"\xa3\x13\x30\x11\x30\x0f\x06\x03\x55\x1d\x13\x01\x01\xff\x04\x05\x30\x
 # No signature of a root is checked, but one must stand here: (1, 1).
 SIGNATURE = b"\x03\x09\x00\x30\x06\x02\x01\x01\x02\x01\x01"
 _LARGEST = 2048  # bytes of a rebuilt certificate
-_SAME = 4  # as many roots of one name are tried
+_MOST = 16  # as many roots are considered for a server
 
 
 def name_hash(name):
@@ -75,7 +75,7 @@ class Store:
         self.count = _number(head[32:34])
         self._dictionary = _number(head[34:37])
         self.size = _number(head[37:40])
-        self._matches(None)  # checks the index
+        self._matches(())  # checks the index
 
     def _open(self):
         try:
@@ -101,7 +101,7 @@ class Store:
         return head[48:]
 
     def _matches(self, wanted):
-        """The index records that begin with `wanted`; the index is checked on the way."""
+        """The index records of these hashes; the index is checked on the way."""
         found: list = []
         with self._open() as f:
             h = hashlib.sha256(f.read(40))
@@ -116,22 +116,28 @@ class Store:
                     raise _damaged(self.path, "it is cut off")
                 h.update(piece)
                 left -= len(piece)
-                i = piece.find(wanted) if wanted else -1
-                while i >= 0 and len(found) < _SAME:
-                    if i % RECORD == 0:
-                        found.append(bytes(piece[i : i + RECORD]))
-                    i = piece.find(wanted, i + 1)
+                for name in wanted:
+                    i = piece.find(name)
+                    while i >= 0 and len(found) < _MOST:
+                        if i % RECORD == 0:
+                            found.append(bytes(piece[i : i + RECORD]))
+                        i = piece.find(name, i + 1)
         if not h.digest().startswith(digest) or len(digest) != 8:
             raise _damaged(self.path, "its index does not match its checksum")
         return found
 
-    def find(self, wanted):
-        """Every root of a name, at most four, rebuilt.
+    def find(self, names):
+        """The roots of the first of these names that the store has.
 
-        Args: wanted: name_hash of the issuer, as it stands in a certificate.
-        Returns a list of certificates, DER; empty where the store has none. Raises RootletError TLS_STORE.
+        Args: names: list of name_hash of issuers, as they stand in certificates.
+        Returns (the name_hash, list of certificates in DER), or (None, []). Raises RootletError TLS_STORE.
         """
-        return [self._rebuild(record) for record in self._matches(wanted)]
+        found = self._matches(names)
+        for name in names:
+            roots = [self._rebuild(record) for record in found if record.startswith(name)]
+            if roots:
+                return name, roots
+        return None, []
 
     def roots(self):
         """Every root of the store, rebuilt, one after the other."""

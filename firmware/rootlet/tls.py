@@ -193,7 +193,7 @@ def connect(host, port, hello, trust, timeout_ms=15000):
 
     place = "%s:%d" % (host, port)
     remembered = trust.choices.get(place)
-    roots = pick.known(remembered, trust) if remembered else None
+    roots = pick.known([remembered], trust)[1] if remembered else None
     failure = None
     if roots:
         try:
