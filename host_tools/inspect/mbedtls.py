@@ -22,13 +22,13 @@ SUITES = {
     0x003C: "RSA-AES128-CBC-SHA256",
     0x002F: "RSA-AES128-CBC-SHA",
 }
-"""The suites of the stock builds, in their order. ECDHE with AES-GCM is what Rootlet wants; the rest is only reported."""
+"""The suites of the stock builds, in their order. ECDHE with AES-GCM is what Rootlet wants."""
 
 GROUPS = {0x17: "P-256", 0x18: "P-384", 0x19: "P-521", 0x1D: "X25519", 0x1E: "X448", 0x11EC: "X25519MLKEM768",
-          0x11EB: "SecP256r1MLKEM768", 0x11ED: "SecP384r1MLKEM1024", 0x100: "ffdhe2048", 0x101: "ffdhe3072"}  # fmt: skip
+          0x11EB: "SecP256r1MLKEM768", 0x11ED: "SecP384r1MLKEM1024", 0x100: "ffdhe2048"}  # fmt: skip
 
 SCHEMES = {
-    0x0401: "RSA PKCS#1 SHA-256", 0x0501: "RSA PKCS#1 SHA-384", 0x0601: "RSA PKCS#1 SHA-512", 0x0201: "RSA PKCS#1 SHA-1",
+    0x0401: "RSA PKCS#1 SHA-256", 0x0501: "RSA PKCS#1 SHA-384", 0x0601: "RSA PKCS#1 SHA-512", 0x0201: "RSA SHA-1",
     0x0403: "ECDSA SHA-256", 0x0503: "ECDSA SHA-384", 0x0603: "ECDSA SHA-512", 0x0203: "ECDSA SHA-1",
     0x0804: "RSA-PSS SHA-256", 0x0805: "RSA-PSS SHA-384", 0x0806: "RSA-PSS SHA-512",
     0x0809: "RSA-PSS-key SHA-256", 0x080A: "RSA-PSS-key SHA-384", 0x080B: "RSA-PSS-key SHA-512",
@@ -59,7 +59,7 @@ _COMMON: Abilities = {
     "out_bytes": 4096,
     "max_intermediates": 8,
     "sources": [
-        "suites, groups, schemes: the Client Hello of MicroPython's unix port (Mbed TLS 3.6.6), same configuration file",
+        "suites, groups, schemes: the Client Hello of MicroPython's unix port (Mbed TLS 3.6.6), same settings",
         "in_bytes, out_bytes: MicroPython extmod/mbedtls/mbedtls_config_common.h",
         "max_intermediates: Mbed TLS MBEDTLS_X509_MAX_INTERMEDIATE_CA",
     ],

@@ -21,12 +21,12 @@ _ALERTS = {40: "handshake_failure", 42: "bad_certificate", 43: "unsupported_cert
            112: "unrecognized_name", 116: "certificate_required", 120: "no_application_protocol"}  # fmt: skip
 
 # X509_V_ERR_* in the words of `openssl verify`; pyOpenSSL gives a verify callback the number only.
-_VERIFY = {2: "unable to get issuer certificate", 7: "certificate signature failure", 9: "certificate is not yet valid",
-           10: "certificate has expired", 18: "self-signed certificate", 19: "self-signed certificate in certificate chain",
+_VERIFY = {2: "unable to get issuer certificate", 7: "certificate signature failure", 9: "not yet valid",
+           10: "certificate has expired", 18: "self-signed certificate", 19: "self-signed certificate in chain",
            20: "unable to get local issuer certificate", 21: "unable to verify the first certificate",
-           22: "certificate chain too long", 24: "invalid CA certificate", 25: "path length constraint exceeded",
+           22: "certificate chain too long", 24: "invalid CA", 25: "path length constraint exceeded",
            26: "unsuitable certificate purpose", 32: "key usage does not include certificate signing",
-           34: "unhandled critical extension", 47: "permitted subtree violation", 79: "invalid CA certificate"}  # fmt: skip
+           34: "unhandled critical extension", 47: "permitted subtree violation", 79: "invalid CA"}  # fmt: skip
 
 
 @dataclass

@@ -97,7 +97,8 @@ def read(data: bytes, secrets: dict[str, bytes] | None = None) -> Flight:
     opener: _Opener | None = None
     sealed = False
     keys = secrets or {}
-    for kind, header, body in records(data):
+    for outer, header, sent in records(data):
+        kind, body = outer, sent
         flight.largest_record = max(flight.largest_record, len(body))
         if kind == 23 and flight.version == 0x0304:
             if opener is None:
@@ -116,23 +117,30 @@ def read(data: bytes, secrets: dict[str, bytes] | None = None) -> Flight:
             return flight
         if kind == 20:
             sealed = flight.version != 0x0304
-        elif kind == 21 and len(body) == 2:
-            if body[1]:
-                flight.alert = body[1]
+        elif kind == 21 and len(body) == 2 and body[1]:
+            flight.alert = body[1]
         elif kind == 22:
-            waiting += body
-            while len(waiting) >= 4:
-                size = u(waiting, 1, 3)
-                if len(waiting) < 4 + size:
-                    flight.fragmented = True
-                    break
-                flight.largest_message = max(flight.largest_message, size + 4)
-                _message(flight, waiting[0], waiting[4 : 4 + size])
-                if waiting[0] == 20 and flight.version == 0x0304:
-                    after = keys.get("SERVER_TRAFFIC_SECRET_0")
-                    opener = _Opener(after, flight.suite or 0) if after else None
-                waiting = waiting[4 + size :]
+            waiting, finished = _messages(flight, waiting + body)
+            after = keys.get("SERVER_TRAFFIC_SECRET_0")
+            if finished and after and flight.suite in _HASH:
+                opener = _Opener(after, flight.suite)
     return flight
+
+
+def _messages(flight: Flight, data: bytes) -> tuple[bytes, bool]:
+    """Read the whole messages of `data`; returns what is left and whether a TLS 1.3 Finished was among them."""
+    finished = False
+    while len(data) >= 4:
+        size = u(data, 1, 3)
+        if len(data) < 4 + size:
+            flight.fragmented = True
+            flight.largest_message = max(flight.largest_message, size + 4)
+            break
+        flight.largest_message = max(flight.largest_message, size + 4)
+        _message(flight, data[0], data[4 : 4 + size])
+        finished = finished or (data[0] == 20 and flight.version == 0x0304)
+        data = data[4 + size :]
+    return data, finished
 
 
 def _message(flight: Flight, kind: int, body: bytes) -> None:
