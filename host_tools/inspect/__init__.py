@@ -1,4 +1,4 @@
-"""Looks at a TLS server as a board would: what it serves, whether that verifies, what a board needs, what will break."""
+"""Looks at a TLS server as a board would: what it serves, whether that verifies, what a board needs, what ends when."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ from cryptography import x509 as cx509
 
 from host_tools import boards, certinfo
 from host_tools.failure import Exit
-from host_tools.inspect import boards_fit, chain, future, probe
+from host_tools.inspect import boards_fit, chain, future, probe, wire
 from host_tools.inspect.mbedtls import GROUPS, PORTS, SCHEMES, SUITES
 from rootlet import policy
 from rootlet.errors import words
@@ -90,7 +90,7 @@ def _connection(seen: probe.Seen) -> dict[str, Any]:
     return {
         "complete": seen.complete,
         "fault": {"code": seen.fault[0], "fact": seen.fault[1]} if seen.fault else None,
-        "protocol": seen.protocol or probe.wire.VERSIONS.get(flight.version or 0, "unknown"),
+        "protocol": seen.protocol or wire.VERSIONS.get(flight.version or 0, "unknown"),
         "cipher": seen.cipher or suite,
         "key_exchange": _key_exchange(flight, seen.cipher or suite),
         "group": GROUPS.get(flight.group, hex(flight.group)) if flight.group else None,
@@ -105,7 +105,7 @@ def _connection(seen: probe.Seen) -> dict[str, Any]:
     }
 
 
-def _key_exchange(flight: probe.wire.Flight, cipher: str) -> str:
+def _key_exchange(flight: wire.Flight, cipher: str) -> str:
     if flight.version == 0x0304 or cipher.startswith("ECDHE"):
         return "ECDHE" if flight.group is None or flight.group < 0x100 else "hybrid" if flight.group > 0x11E0 else "DHE"
     return "DHE" if cipher.startswith("DHE") else "RSA (no forward secrecy)"
@@ -118,7 +118,7 @@ def _board_connection(seen: probe.Seen, built: chain.Built, full: probe.Seen) ->
     return {
         "served": seen.complete,
         "fault": {"code": seen.fault[0], "fact": seen.fault[1]} if seen.fault else None,
-        "protocol": probe.wire.VERSIONS.get(flight.version or 0) if flight.version else None,
+        "protocol": wire.VERSIONS.get(flight.version or 0) if flight.version else None,
         "cipher": SUITES.get(flight.suite) if flight.suite else None,
         "group": GROUPS.get(flight.group) if flight.group else None,
         "signature": SCHEMES.get(flight.scheme) if flight.scheme else None,
@@ -136,7 +136,8 @@ def _board_connection(seen: probe.Seen, built: chain.Built, full: probe.Seen) ->
 def _chain(built: chain.Built, now: int) -> list[dict[str, Any]]:
     rows = []
     for i, item in enumerate(built.path):
-        role = "root" if item is built.root else "leaf" if i == 0 else "intermediate"
+        alone = item.cert is not None and item.cert.issuer == item.cert.subject
+        role = "root" if item is built.root else "leaf" if i == 0 else "unknown root" if alone else "intermediate"
         rows.append(chain.facts(item, role, now))
     return rows
 
@@ -145,7 +146,7 @@ def _root(built: chain.Built, roots: list[chain.Link], now: int) -> dict[str, An
     """The root that a board must hold, what it takes there, and what comes after it."""
     if built.root is None or built.root.full is None:
         return None
-    der_bytes, module_bytes, why = boards_fit.flash(built.root)
+    module_bytes, why = boards_fit.flash(built.root)
     return {
         "label": certinfo.printable(built.root.label),
         **chain.facts(built.root, "root", now),

@@ -33,18 +33,18 @@ def rest_of_handshake(seen: Seen, built: Built) -> tuple[int, int]:
     return own + exchange + _CHANGE + finished, _CHANGE + finished
 
 
-def flash(root: Link) -> tuple[int, int | None, str]:
-    """What a root takes: bytes of DER, bytes of its compiled cert module (None where it cannot be one), and why not."""
+def flash(root: Link) -> tuple[int | None, str]:
+    """What a root takes: bytes of its compiled cert module (None where it cannot be one), and why not."""
     if root.full is None:
-        return len(root.der), None, "it cannot be read"
+        return None, "it cannot be read"
     with tempfile.TemporaryDirectory() as folder:
         pem = Path(folder) / "root.pem"
         pem.write_bytes(root.full.public_bytes(Encoding.PEM))
         try:
             made = certs.embed([pem], Path(folder) / "trust_roots.py")
-            return len(root.der), made.compiled.stat().st_size, ""
+            return made.compiled.stat().st_size, ""
         except Failure as failure:
-            return len(root.der), None, failure.because
+            return None, failure.because
 
 
 def _choices(seen: Seen, can_do: Abilities) -> tuple[list[str], list[str]]:

@@ -1,5 +1,6 @@
 """From the certificates a server sent to the path a board would build, and the verdict of our policy on it."""
 
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from cryptography import x509 as cx509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from host_tools import certinfo
@@ -47,7 +49,10 @@ def link(der: bytes, place: int = -1) -> Link:
     except x509.Malformed:
         cert = None
     try:
-        full = cx509.load_der_x509_certificate(der)
+        with warnings.catch_warnings():
+            # Old roots have a serial number of zero; as a trust anchor that does no harm.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            full = cx509.load_der_x509_certificate(der)
         full.subject, full.issuer, full.not_valid_after_utc  # noqa: B018  # read lazily, and may be unreadable
     except Exception:
         full = None

@@ -91,7 +91,8 @@ def breaks(built: Built, roots: list[Link], public: bool) -> list[dict[str, Any]
     for i, item in enumerate(built.path):
         if item.cert is None:
             continue
-        role = "leaf" if i == 0 else "root" if item is built.root else "intermediate"
+        top = item is built.root or (i > 0 and item.cert.issuer == item.cert.subject)
+        role = "leaf" if i == 0 else "root" if top else "intermediate"
         todo = {
             "leaf": "the server must have renewed it",
             "intermediate": "the server must send another; nothing to do on the board",

@@ -16,7 +16,7 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _row(label: str, value: str) -> str:
-    return f"{label:<14} {value}"
+    return f"{label:<16} {value}"
 
 
 def _connection(facts: dict[str, Any]) -> list[str]:
@@ -110,7 +110,7 @@ def _needs(result: dict[str, Any]) -> list[str]:
             _row("  note", "a board is served another certificate than OpenSSL; the chain above is the board's")
         )
     for fit in result["boards"]:
-        lines.append(_row(f"  {fit['id']}"[:14], "yes" if fit["can"] else "NO: " + "; ".join(fit["problems"])))
+        lines.append(_row(f"  {fit['id']}", "yes" if fit["can"] else "NO: " + "; ".join(fit["problems"])))
     for note in dict.fromkeys(note for fit in result["boards"] for note in fit["notes"]):
         lines.append(_row("  note", note))
     for cross in result["cross_signs"]:

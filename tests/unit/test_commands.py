@@ -13,7 +13,7 @@ from host_tools.paths import ROOT
 COMMANDS = [
     ["demo"], ["boards"], ["deploy"], ["watch"], ["inspect"], ["sim"], ["broker"], ["bench"],
     ["ca", "init"], ["ca", "issue", "server"], ["ca", "issue", "device"], ["ca", "list"], ["ca", "show"],
-    ["certs", "embed"],
+    ["certs", "embed"], ["certs", "audit"],
 ]  # fmt: skip
 
 
