@@ -42,7 +42,7 @@ def default_targets(folder: Path) -> list[str]:
     found = [folder / "config.json", folder / "ca-data" / "ca.crt.pem"]
     found = [path for path in found if path.is_file()] + sorted((folder / "ca-data" / "issued").glob("*.crt.pem"))
     if not found:
-        raise Failure("there is nothing to audit", "no target was given, and there is no config.json and no ca-data here",
+        raise Failure("there is nothing to audit", "no target was given; no config.json and no ca-data is here",
                       "rootlet certs audit config.json broker.example.org:8883", Exit.USAGE)  # fmt: skip
     return [str(path) for path in found]
 

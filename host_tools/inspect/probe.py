@@ -227,6 +227,8 @@ def as_board(host: str, port: int, name: str, abilities: Abilities, timeout: flo
             seen.fault = ("TLS_TIMEOUT", f"no answer to a board's Client Hello in {timeout:g} s")
         except wire.BadWire as error:
             seen.fault = ("TLS_NOT_TLS", str(error))
+        except Failure as error:
+            seen.fault = ("TLS_FAILED", error.because)
         except OSError as error:
             seen.fault = ("TLS_CLOSED", str(error.strerror or error))
     seen.sent, seen.received = line.sent, len(line.received)
