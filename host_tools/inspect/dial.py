@@ -67,9 +67,14 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     where = f"{host}:{port}"
     error: OSError | None = None
     for family, kind, proto, address in _resolve(host, port, deadline)[:_TRIES]:
+        try:
+            left = deadline.left()
+        except TimeoutError as e:
+            error = e
+            break
         sock = socket.socket(family, kind, proto)
         try:
-            sock.settimeout(deadline.left())
+            sock.settimeout(left)
             sock.connect(address)
             return sock
         except OSError as e:

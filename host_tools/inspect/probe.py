@@ -15,6 +15,7 @@ from host_tools.inspect.dial import Deadline, Wire, connect, failure
 from host_tools.inspect.mbedtls import Abilities
 
 ALPN = [b"h2", b"http/1.1", b"mqtt"]
+_NO_APPLICATION_PROTOCOL = 120
 _AFTER_S = 1.0  # how long a server may take to close in order, which is when its tickets have come
 _ALERTS = {40: "handshake_failure", 42: "bad_certificate", 43: "unsupported_certificate", 47: "illegal_parameter",
            48: "unknown_ca", 70: "protocol_version", 71: "insufficient_security", 80: "internal_error",
@@ -43,6 +44,7 @@ class Seen:
     protocol: str = ""
     cipher: str = ""
     alpn: str = ""
+    alpn_offered: list[str] = field(default_factory=list)
     seconds: float = 0.0
     complete: bool = False
     errors: list[tuple[int, str]] = field(default_factory=list)
@@ -60,26 +62,33 @@ def full(host: str, port: int, name: str, roots: list[x509.Certificate], timeout
     Args: name: for SNI ("" for none). roots: trust anchors. timeout: seconds for everything.
     Raises: Failure where no connection or no TLS came about.
     """
-    seen = Seen()
-    secrets: dict[str, bytes] = {}
     deadline = Deadline(timeout)
-    try:
-        with closing(connect(host, port, deadline)) as sock:
-            seen.address = _address(sock)
-            line = Wire(sock, deadline)
-            start = time.monotonic()
-            _run(line, _connection(_context(roots, seen, secrets), name), seen)
-            seen.seconds = time.monotonic() - start
-    except TimeoutError:
-        seen.fault = ("TLS_TIMEOUT", f"{host}:{port}, after {timeout:g} s")
-        if seen.address == "":
-            raise failure("TCP_TIMEOUT", f"{host}:{port} did not answer in time") from None
-    except OSError as error:
-        seen.fault = ("TLS_CLOSED", f"{host}:{port}, {error.strerror or error}")
-    if "line" in locals():
-        _digest(seen, line, secrets)
+    seen = _once(host, port, name, roots, deadline, ALPN)
+    if seen.flight.alert == _NO_APPLICATION_PROTOCOL and not seen.flight.certificates:
+        # A server that knows none of these protocols may insist on that; then they are left out.
+        seen = _once(host, port, name, roots, deadline, [])
     if seen.fault and not seen.flight.certificates:
         raise failure(*seen.fault)
+    return seen
+
+
+def _once(
+    host: str, port: int, name: str, roots: list[x509.Certificate], deadline: Deadline, alpn: list[bytes]
+) -> Seen:
+    seen = Seen(alpn_offered=[one.decode() for one in alpn])
+    secrets: dict[str, bytes] = {}
+    with closing(connect(host, port, deadline)) as sock:
+        seen.address = _address(sock)
+        line = Wire(sock, deadline)
+        start = time.monotonic()
+        try:
+            _run(line, _connection(_context(roots, seen, secrets, alpn), name), seen, secrets)
+        except TimeoutError:
+            seen.fault = ("TLS_TIMEOUT", f"{host}:{port} did not finish the handshake in time")
+        except OSError as error:
+            seen.fault = ("TLS_CLOSED", f"{host}:{port}, {error.strerror or error}")
+        seen.seconds = time.monotonic() - start
+    _digest(seen, line, secrets)
     return seen
 
 
@@ -87,12 +96,13 @@ def _address(sock: socket.socket) -> str:
     return str(sock.getpeername()[0])
 
 
-def _context(roots: list[x509.Certificate], seen: Seen, secrets: dict[str, bytes]) -> SSL.Context:
+def _context(roots: list[x509.Certificate], seen: Seen, secrets: dict[str, bytes], alpn: list[bytes]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     # This looks at servers and sends nothing private: it takes whatever it meets, so as to be able to name it.
     context.set_cipher_list(b"ALL:@SECLEVEL=0")
     context.set_min_proto_version(SSL.TLS1_VERSION)
-    context.set_alpn_protos(ALPN)
+    if alpn:
+        context.set_alpn_protos(alpn)
     store = context.get_cert_store()
     if store is not None:
         for root in roots:
@@ -130,7 +140,7 @@ def _flush(line: Wire, connection: SSL.Connection) -> None:
             return
 
 
-def _run(line: Wire, connection: SSL.Connection, seen: Seen) -> None:
+def _run(line: Wire, connection: SSL.Connection, seen: Seen, secrets: dict[str, bytes]) -> None:
     while not seen.complete:
         try:
             connection.do_handshake()
@@ -150,15 +160,26 @@ def _run(line: Wire, connection: SSL.Connection, seen: Seen) -> None:
     seen.protocol = connection.get_protocol_version_name()
     seen.cipher = connection.get_cipher_name() or ""
     seen.alpn = connection.get_alpn_proto_negotiated().decode("ascii", "replace")
-    # Tickets, and the alert of a server that wanted a client certificate, come before the server's close.
+    _linger(line, connection, secrets)
+
+
+def _linger(line: Wire, connection: SSL.Connection, secrets: dict[str, bytes]) -> None:
+    """Take what a server says after the handshake: tickets, or the alert of one that wanted a client certificate."""
+    limit = Deadline(_AFTER_S)
     try:
+        # Our close would meet a server that has closed already, and its reset would swallow the alert: wait first.
+        while _undecided(wire.read(bytes(line.received), secrets)) and line.receive(limit.left()):
+            pass
         connection.shutdown()
         _flush(line, connection)
-        limit = Deadline(_AFTER_S)
         while line.receive(limit.left()):
             pass
-    except (OSError, SSL.Error, Failure):
+    except (OSError, SSL.Error, Failure, wire.BadWire):
         pass
+
+
+def _undecided(flight: wire.Flight) -> bool:
+    return flight.asks_client_certificate and flight.alert is None and not flight.tickets
 
 
 def _digest(seen: Seen, line: Wire, secrets: dict[str, bytes]) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 from host_tools.certinfo import printable
 
+_WIDEST = 400  # a hostile name may be very long
+
 
 def text(result: dict[str, Any]) -> str:
     """All of it. Nothing in it can disturb a terminal."""
@@ -12,7 +14,7 @@ def text(result: dict[str, Any]) -> str:
     lines = [f"{target['host']}:{target['port']} ({target['address']}{name})"]
     lines += [*_connection(result["connection"]), "", *_chain(result), "", *_verdicts(result), "", *_needs(result)]
     lines += _breaks(result)
-    return "\n".join(printable(line) for line in lines)
+    return "\n".join(printable(line[:_WIDEST]) for line in lines)
 
 
 def _row(label: str, value: str) -> str:
@@ -26,14 +28,20 @@ def _connection(facts: dict[str, Any]) -> list[str]:
         _row("protocol", f"{facts['protocol']}  {facts['cipher']}"),
         _row("key exchange", f"{facts['key_exchange']}{group}"),
         _row("signature", facts["signature"] or "unknown"),
-        _row("ALPN", f"{facts['alpn'] or 'none'} (offered {', '.join(facts['alpn_offered'])})"),
+        _row("ALPN", f"{facts['alpn'] or 'none'} (offered {', '.join(facts['alpn_offered']) or 'none'})"),
         _row("tickets", "unknown" if tickets is None else f"yes ({tickets})" if tickets else "no"),
-        _row("client cert", "asked for" if facts["asks_client_certificate"] else "not asked for"),
+        _row("client cert", _client_certificate(facts)),
         _row("handshake", f"{facts['bytes_sent']} B out, {facts['bytes_received']} B in, {facts['milliseconds']} ms"),
     ]
     if facts["fault"]:
         rows.append(_row("ended by", f"{facts['fault']['code']}: {facts['fault']['fact']}"))
     return rows
+
+
+def _client_certificate(facts: dict[str, Any]) -> str:
+    if facts["requires_client_certificate"]:
+        return "required (mutual TLS)"
+    return "asked for" if facts["asks_client_certificate"] else "not asked for"
 
 
 def _chain(result: dict[str, Any]) -> list[str]:

@@ -138,6 +138,7 @@ def test_tls12_only_is_fine(folder, root, keys):
     assert result["connection"]["tickets"] == 1
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_tls11_only_is_named_and_out_of_reach(folder, root):
     leaf = certificate("a", root, **HOME)
     old = ssl.TLSVersion.TLSv1_1
@@ -212,8 +213,64 @@ def test_mutual_tls_is_recognised_and_no_fault(folder, root, version):
     with tls_server(folder, "mutual", leaf, high=version, client_ca=folder / "root.pem") as port:
         result = look(folder, port)
     assert result["connection"]["asks_client_certificate"]
+    assert result["connection"]["requires_client_certificate"]
     assert result["exit"] == Exit.OK
     assert "rootlet ca issue device" in result["boards"][0]["notes"][0]
+
+
+def test_a_board_may_get_another_certificate(folder, root, keys):
+    modern = write(folder, "modern", certificate("modern", root, key=keys["Ed25519"], **HOME))
+    plain = write(folder, "plain", certificate("plain", root, key=keys["RSA-2048"], **HOME))
+    context = hostile.tls_context(*modern)
+    context.load_cert_chain(*plain)
+
+    def handle(conn, ending):
+        with context.wrap_socket(conn, server_side=True) as tls:
+            while tls.recv(4096):
+                pass
+
+    with hostile.serve(handle) as port:
+        result = look(folder, port)
+    assert result["connection"]["signature"] == "Ed25519"
+    assert result["chain"][0]["label"] == "plain" and result["board_connection"]["another_certificate"]
+    assert result["exit"] == Exit.OK and "another certificate" in text(result)
+
+
+def test_a_server_that_refuses_unknown_alpn_is_asked_again_without(folder, root):
+    cert, key = write(folder, "alpn", certificate("a", root, **HOME))
+    context = hostile.tls_context(cert, key)
+
+    def handle(conn, ending):
+        if b"http/1.1" in conn.recv(4096, socket.MSG_PEEK):
+            conn.recv(4096)
+            conn.sendall(b"\x15\x03\x03\x00\x02\x02\x78")
+            return
+        with context.wrap_socket(conn, server_side=True) as tls:
+            while tls.recv(4096):
+                pass
+
+    with hostile.serve(handle) as port:
+        result = look(folder, port)
+    assert result["exit"] == Exit.OK and result["connection"]["alpn_offered"] == []
+
+
+def test_the_public_store_is_the_default_and_its_roots_leave_it(folder, keys, monkeypatch, tmp_path):
+    import certifi
+
+    old = certificate("Public Root", ca=True, start=NOW - 12 * YEAR, end=NOW + 10 * YEAR)
+    new = certificate("Public Root 2", ca=True, end=NOW + 20 * YEAR)
+    bundle = tmp_path / "cacert.pem"
+    bundle.write_bytes(old.pem() + new.pem())
+    monkeypatch.setattr(certifi, "where", lambda: str(bundle))
+    with tls_server(folder, "public", certificate("a", old, key=keys["P-256"], **HOME)) as port:
+        result = look(folder, port, ca=None)
+        out = tmp_path / "root.pem"
+        done = run("inspect", f"127.0.0.1:{port}", "--save-root", str(out))
+    assert result["exit"] == Exit.OK and result["store"] == "certifi"
+    assert [row["role"] for row in result["breaks"]] == ["leaf", "store", "root"]
+    assert [row["label"] for row in result["root"]["successors"]] == ["Public Root 2"]
+    assert "--save-root" in text(result) and done.exit_code == 0
+    assert run("certs", "embed", str(out), "-o", str(tmp_path / "trust_roots.py")).exit_code == 0
 
 
 def test_what_breaks_is_told_soonest_first(folder):
@@ -327,7 +384,7 @@ def test_targets():
     assert dial.target("10.0.0.1:1") == ("10.0.0.1", 1)
 
 
-def _meter(port, counts, ending):
+def _meter(port, counts):
     """A TCP relay that counts and keeps what the client sends first."""
 
     def pump(source, sink, name):
@@ -342,6 +399,7 @@ def _meter(port, counts, ending):
         with socket.create_connection(("127.0.0.1", port)) as up:
             threading.Thread(target=pump, args=(up, conn, "in"), daemon=True).start()
             pump(conn, up, "out")
+            up.shutdown(socket.SHUT_RDWR)  # so that the other thread ends too
 
     return handle
 
@@ -367,7 +425,7 @@ def test_the_board_probe_is_what_mbed_tls_does(folder, root, keys):
     (folder / "root.der").write_bytes(root.der())
     with (
         tls_server(folder, "meter", leaf) as port,
-        hostile.serve(_meter(port, counts, None)) as relay,
+        hostile.serve(_meter(port, counts)) as relay,
         subprocess.Popen(
             [Path(sys.executable).parent / "micropython", folder / "client.py", folder / "root.der", str(relay)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
