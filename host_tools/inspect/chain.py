@@ -140,8 +140,8 @@ def _untrusted(built: Built, roots: list[Link]) -> RootletError:
     if top.cert.issuer in [root.cert.subject for root in roots if root.cert]:
         return RootletError("CERT_UNKNOWN_CA", f"a root named '{issuer}' is in the store, but its key differs")
     if built.disordered:
-        return RootletError("CERT_INCOMPLETE", f"'{issuer}' was sent before what it signed",
-                            "make the server send leaf, intermediates, in that order")  # fmt: skip
+        return RootletError("CERT_UNKNOWN_CA", f"the issuer is '{issuer}', which was sent before what it signed",
+                            "make the server send its certificates in order: leaf, then each issuer")  # fmt: skip
     if len(built.path) == 1 and (top.cert.has_aia or _is_kin(top, roots)):
         return RootletError("CERT_INCOMPLETE", f"only the leaf came; its issuer '{issuer}' did not")
     return RootletError("CERT_UNKNOWN_CA", f"the issuer is '{issuer}'")

@@ -16,12 +16,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from typer.testing import CliRunner
 
+from host_tools import boards
 from host_tools import inspect as looking
 from host_tools.commands.app import app
 from host_tools.failure import Exit, Failure
-from host_tools.inspect import audit, chain, dial, future, probe, wire
+from host_tools.inspect import audit, boards_fit, chain, dial, future, probe, wire
 from host_tools.inspect.mbedtls import PORTS
 from host_tools.inspect.report import text
+from tests.device_runner import run_job
 from tests.integration import hostile
 from tests.integration.chains import DAY, NOW, certificate, rsa_key, write
 from tests.integration.test_hostile import chains as hostile_chains
@@ -77,6 +79,16 @@ def tls_server(folder, name, *links, low=None, high=None, client_ca=None, cipher
 
     with hostile.serve(handle) as port:
         yield port
+
+
+def flight_for_a_board(port):
+    """The bytes that a server answers to a board's Client Hello, to its Server Hello Done."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(probe.client_hello("localhost", PORTS["rp2"]))
+        data = b""
+        while not wire.read(data).hello_done:
+            data += sock.recv(65536)
+    return data
 
 
 def look(folder, port, host="localhost", ca="root.pem", **extra):
@@ -192,7 +204,7 @@ def test_a_missing_intermediate_is_named_with_its_address(folder, root):
 
 
 def test_extra_and_disordered_certificates_are_told(folder, root):
-    one, two = certificate("One", root, ca=True), None
+    one = certificate("One", root, ca=True)
     two = certificate("Two", one, ca=True)
     leaf = certificate("a", two, **HOME)
     stray = certificate("Stray", ca=True)
@@ -203,8 +215,55 @@ def test_extra_and_disordered_certificates_are_told(folder, root):
     with tls_server(folder, "mixed", leaf, one, two) as port:
         result = look(folder, port)
     # OpenSSL sorts them; Mbed TLS only looks further on.
-    assert result["openssl"]["ok"] and result["policy"]["code"] == "CERT_INCOMPLETE"
+    assert result["openssl"]["ok"] and result["policy"]["code"] == "CERT_UNKNOWN_CA"
     assert result["disordered"] and "in order" in text(result)
+    assert on_a_board(folder, root, leaf, one, two).get("code") == "CERT_UNKNOWN_CA"
+    assert on_a_board(folder, root, leaf, two, one).get("body") == "hello"
+
+
+def on_a_board(folder, root, *links):
+    """What the firmware itself, on MicroPython with Mbed TLS, says to a server of that chain."""
+    (folder / "root.der").write_bytes(root.der())
+    context = hostile.tls_context(*write(folder, "board", *links))
+    answer = hostile.replies(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+    with hostile.serve(hostile.over_tls(context, answer)) as port:
+        steps = [{"do": "get", "url": f"https://localhost:{port}/"}]
+        job = {"roots": ["root.der"], "clock": int(NOW.timestamp()) + 60, "timeout_ms": 3000, "steps": steps}
+        return run_job("micropython", job, folder)[0]
+
+
+def test_a_chain_larger_than_the_buffer_is_out_of_reach(folder, root, keys):
+    strays = [certificate(f"Stray {i}", ca=True, key=keys["RSA-4096"], organisation="Z" * 60) for i in range(14)]
+    leaf = certificate("a", root, **HOME)
+    with tls_server(folder, "large", leaf, *strays) as port:
+        result = look(folder, port)
+    assert result["openssl"]["ok"] and result["policy"]["ok"] and result["exit"] == Exit.FAILED
+    assert result["board_connection"]["certificate_message"] > 16384
+    assert "larger than the buffer" in result["boards"][0]["problems"][0]
+    assert on_a_board(folder, root, leaf, *strays).get("code") == "TLS_NOT_TLS"
+    with tls_server(folder, "large", leaf, *strays[:8]) as port:
+        assert look(folder, port)["exit"] == Exit.OK
+    assert on_a_board(folder, root, leaf, *strays[:8]).get("body") == "hello"
+
+
+def test_a_split_handshake_message_is_noted(folder, root):
+    with tls_server(folder, "whole", certificate("a", root, **HOME), high=ssl.TLSVersion.TLSv1_2) as port:
+        data = flight_for_a_board(port)
+    bodies = b"".join(body for _, _, body in wire.records(data))
+    pieces = [bodies[i : i + 100] for i in range(0, len(bodies), 100)]
+    split = b"".join(b"\x16\x03\x03" + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+
+    def handle(conn, ending):
+        conn.recv(4096)
+        conn.sendall(split)
+        conn.recv(4096)
+
+    with hostile.serve(handle) as port:
+        seen = probe.as_board("127.0.0.1", port, "localhost", PORTS["rp2"], 5)
+    built = chain.build(seen.flight.certificates, chain.store(folder / "root.pem"))
+    told = boards_fit.fit(boards.load("pico_w"), seen, built)
+    assert told["can"] and "split over records" in told["notes"][0]
+    assert not boards_fit.fit(boards.load("pico_w"), probe.Seen(flight=wire.read(data)), built)["notes"]
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -445,12 +504,7 @@ def test_the_board_probe_is_what_mbed_tls_does(folder, root, keys):
 def test_the_wire_reader_survives_every_cut_and_flip(folder, root):
     """Whatever comes, it gives facts or BadWire."""
     with tls_server(folder, "cut", certificate("a", root, **HOME), high=ssl.TLSVersion.TLSv1_2) as port:
-        sock = socket.create_connection(("127.0.0.1", port))
-        with sock:
-            sock.sendall(probe.client_hello("localhost", PORTS["rp2"]))
-            data = b""
-            while not wire.read(data).hello_done:
-                data += sock.recv(65536)
+        data = flight_for_a_board(port)
     for i in range(len(data)):
         for changed in (data[:i], data[:i] + bytes([data[i] ^ 0x55]) + data[i + 1 :]):
             with contextlib.suppress(wire.BadWire):
