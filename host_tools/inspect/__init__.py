@@ -49,6 +49,8 @@ def inspect(
     fault = chain.judge(built, roots, name, moment)
     name_ok, name_why = chain.peer_name(built.path[0] if built.path else None, name)
     fits = [boards_fit.fit(one, as_board, built) for one in chosen]
+    for fit in fits:
+        fit["accepts"] = fit["can"] and fault is None
     result: dict[str, Any] = {
         "target": {"host": host, "port": port, "name": name, "address": seen.address},
         "store": str(ca) if ca else "certifi",

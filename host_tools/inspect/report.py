@@ -118,7 +118,9 @@ def _needs(result: dict[str, Any]) -> list[str]:
             _row("  note", "a board is served another certificate than OpenSSL; the chain above is the board's")
         )
     for fit in result["boards"]:
-        lines.append(_row(f"  {fit['id']}", "yes" if fit["can"] else "NO: " + "; ".join(fit["problems"])))
+        refusal = [] if result["policy"]["ok"] else [f"it refuses the certificate ({result['policy']['code']})"]
+        against = [*fit["problems"], *refusal]
+        lines.append(_row(f"  {fit['id']}", "NO: " + "; ".join(against) if against else "yes"))
     for note in dict.fromkeys(note for fit in result["boards"] for note in fit["notes"]):
         lines.append(_row("  note", note))
     for cross in result["cross_signs"]:

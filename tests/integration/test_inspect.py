@@ -188,6 +188,8 @@ def test_every_fault_of_a_chain_has_the_code_that_the_board_gives(folder):
         told = result["policy"].get("code")
         assert told in code if isinstance(code, tuple) else told == code, (name, result["policy"])
         assert result["exit"] == (Exit.OK if code is None else Exit.UNVERIFIED), name
+        assert [fit["accepts"] for fit in result["boards"]] == [code is None] * 2, name
+        assert code is None or f"refuses the certificate ({told})" in text(result), name
         if told in ("CERT_EXPIRED", "CERT_SELF_SIGNED", "CERT_UNKNOWN_CA", "CERT_INCOMPLETE", "CERT_NOT_YET_VALID"):
             assert not result["openssl"]["ok"], name
         if told == "CERT_NAME":
