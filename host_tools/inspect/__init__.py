@@ -62,7 +62,7 @@ def inspect(
         "openssl": {"ok": not seen.errors, "why": [{"depth": d, "what": what} for d, what in seen.errors]},
         "policy": {"ok": fault is None},
         "name": {"asked": name, "ok": name_ok, "why": certinfo.printable(name_why)},
-        "root": _root(built, roots, moment),
+        "root": _root(built, roots, moment, ca is None),
         "missing": future.missing(built),
         "cross_signs": future.cross_signs(built, roots),
         "breaks": future.breaks(built, roots, ca is None),
@@ -145,7 +145,7 @@ def _chain(built: chain.Built, now: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _root(built: chain.Built, roots: list[chain.Link], now: int) -> dict[str, Any] | None:
+def _root(built: chain.Built, roots: list[chain.Link], now: int, public: bool) -> dict[str, Any] | None:
     """The root that a board must hold, what it takes there, and what comes after it."""
     if built.root is None or built.root.full is None:
         return None
@@ -158,7 +158,7 @@ def _root(built: chain.Built, roots: list[chain.Link], now: int) -> dict[str, An
         "successors": [
             {"label": certinfo.printable(other.label), "not_after": certinfo.describe(other.full)["not_after"],
              "sha256": certinfo.sha256(other.full), "der_bytes": len(other.der)}
-            for other in future.successors(built.root, roots, now) if other.full is not None
+            for other in future.successors(built.root, roots, now, public) if other.full is not None
         ],
     }  # fmt: skip
 

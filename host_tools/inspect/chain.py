@@ -187,7 +187,9 @@ def facts(item: Link, role: str, now: int) -> dict[str, Any]:
     if item.full is None or item.cert is None:
         return {"role": role, "sent": item.place, "subject": "(unreadable)", "der_bytes": len(item.der)}
     try:
-        told = certinfo.describe(item.full)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            told = certinfo.describe(item.full)
     except Exception:
         return {"role": role, "sent": item.place, "subject": item.label, "der_bytes": len(item.der)}
     return {

@@ -32,21 +32,32 @@ def leaves_store(root: Link) -> int:
     return int(start.replace(year=start.year + _YEARS, day=day).timestamp())
 
 
-def successors(root: Link, roots: list[Link], now: int) -> list[Link]:
-    """Roots of the same organisation that are good now and end later, the longest-lived first."""
-    owner = x509.organisation(root.cert.subject)
-    if owner is None:
+def _owner(root: Link) -> bytes:
+    """The organisation without case and punctuation: "DigiCert, Inc." and "DigiCert Inc" are one."""
+    owner = x509.organisation(root.cert.subject) or b""
+    return bytes(c for c in bytes(owner).lower() if chr(c).isalnum())
+
+
+def _end(root: Link, public: bool) -> int:
+    end: int = root.cert.not_after
+    return min(end, leaves_store(root)) if public else end
+
+
+def successors(root: Link, roots: list[Link], now: int, public: bool) -> list[Link]:
+    """Roots of the same organisation that are good now and serve longer, the longest first.
+
+    Args: public: whether the roots are a browser's store, which roots leave before they expire.
+    """
+    owner, end = _owner(root), _end(root, public)
+    if not owner:
         return []
     kin = [
         other
         for other in roots
-        if other.cert
-        and other.der != root.der
-        and x509.organisation(other.cert.subject) == owner
-        and other.cert.not_before <= now
-        and other.cert.not_after > root.cert.not_after
+        if other.cert and other.der != root.der and _owner(other) == owner
+        if other.cert.not_before <= now and _end(other, public) > end
     ]
-    return sorted(kin, key=lambda other: (-int(other.cert.not_after), other.label))[:_MOST]
+    return sorted(kin, key=lambda other: (-_end(other, public), other.label))[:_MOST]
 
 
 def _same_key(one: Link, other: Link) -> bool:

@@ -363,7 +363,19 @@ def test_a_successor_and_a_cross_sign_are_found(folder):
     assert [(c["subject"], c["needed"]) for c in both["cross_signs"]] == [("Root Two", False)]
     roots = chain.store(folder / "both.pem")
     first = next(r for r in roots if r.label == "Root One")
-    assert [r.label for r in future.successors(first, roots, int(NOW.timestamp()))] == ["Root Two"]
+    assert [r.label for r in future.successors(first, roots, int(NOW.timestamp()), False)] == ["Root Two"]
+
+
+def test_successors_in_the_public_store():
+    roots = chain.store(None)
+
+    def after(label):
+        return [r.label for r in future.successors(by_label[label], roots, int(NOW.timestamp()), True)]
+
+    by_label = {root.label: root for root in roots}
+    assert after("ISRG Root X1") == ["ISRG Root X2"] and after("ISRG Root X2") == []
+    # Written "DigiCert Inc" and "DigiCert, Inc."; both end in 2038, but one leaves the store in 2029.
+    assert "DigiCert TLS RSA4096 Root G5" in after("DigiCert Global Root G2")
 
 
 def test_when_a_root_leaves_the_store():
@@ -590,3 +602,22 @@ def test_horizons():
         audit.horizon("soon")
     with pytest.raises(Failure):
         audit.default_targets(Path("/nonexistent"))
+
+
+def test_damaged_certificates_are_told_and_never_crash(folder, root):
+    """Every byte of a leaf and of an intermediate changed, in turn: a verdict comes of it, and printable text."""
+    middle = certificate("Middle", root, ca=True, aia=True)
+    leaf = certificate("a", middle, aia=True, **HOME)
+    roots = chain.store(folder / "root.pem")
+    now = int(NOW.timestamp())
+    good = [leaf.der(), middle.der()]
+    assert chain.judge(chain.build(good, roots), roots, "localhost", now) is None
+    for place, der in enumerate(good):
+        for i in range(len(der)):
+            sent = list(good)
+            sent[place] = der[:i] + bytes([der[i] ^ 0xA5]) + der[i + 1 :]
+            built = chain.build(sent, roots)
+            assert chain.judge(built, roots, "localhost", now) is not None
+            chain.peer_name(built.path[0], "localhost")
+            json.dumps([chain.facts(item, "x", now) for item in [*built.path, *built.extra]])
+            json.dumps([future.breaks(built, roots, True), future.cross_signs(built, roots), future.missing(built)])
