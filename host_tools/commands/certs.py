@@ -55,7 +55,9 @@ def audit(
         typer.Argument(metavar="[TARGET...]", help="HOST:PORT, certificate files, config.json files."),
     ] = None,
     within: Annotated[str, typer.Option("--within", help="What ends sooner than this fails: 60d, 8w, 36h.")] = "30d",
-    ca: Annotated[Path | None, typer.Option("--ca", help="Trust anchors of the servers; else certifi's.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="Trust anchors, such as build/trust_roots.py; else certifi's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, max=300, help="Seconds a connection.")] = 10.0,
 ) -> None:

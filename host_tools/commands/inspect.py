@@ -10,7 +10,9 @@ import typer
 def inspect(
     target: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="A TLS server; port 443 unless said.")],
     sni: Annotated[str | None, typer.Option("--sni", help="Ask for this name, and expect it.")] = None,
-    ca: Annotated[Path | None, typer.Option("--ca", help="Trust anchors; else the bundle of certifi.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="Trust anchors (PEM, DER, cert module); else certifi's.")
+    ] = None,
     board: Annotated[str | None, typer.Option("--board", help="A board id; see `rootlet boards`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, max=300, help="Seconds a connection.")] = 10.0,

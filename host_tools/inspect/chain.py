@@ -1,5 +1,6 @@
 """From the certificates a server sent to the path a board would build, and the verdict of our policy on it."""
 
+import ast
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,6 +13,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from host_tools import certinfo
+from host_tools.failure import Failure
 from rootlet import policy, x509
 from rootlet.errors import RootletError
 
@@ -65,12 +67,31 @@ def _bundle(path: str) -> tuple[Link, ...]:
 
 
 def store(ca: Path | None) -> list[Link]:
-    """The trust anchors: of a file, else certifi's. Raises Failure."""
+    """The trust anchors: of a PEM, DER or cert module (.py) file, else certifi's. Raises Failure."""
     if ca is None:
         import certifi
 
         return list(_bundle(certifi.where()))
+    if ca.suffix == ".py":
+        return [link(der) for der in _module_roots(ca)]
     return [link(certinfo.der(cert)) for cert in certinfo.read_certificates(ca)]
+
+
+def _module_roots(path: Path) -> list[bytes]:
+    """The roots of a cert module, read as data: it is not run. Raises Failure."""
+    try:
+        with path.open("rb") as stream:
+            source = stream.read(certinfo.MAX_BYTES)
+    except OSError as error:
+        raise Failure(f"cannot read {path}", error.strerror or str(error), f"ls -l {path}") from None
+    try:
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOTS":
+                return [bytes(row[3]) for row in ast.literal_eval(node.value)]
+    except (ValueError, SyntaxError, TypeError, IndexError, MemoryError, RecursionError):
+        pass
+    raise Failure(f"{path} is no cert module", "it has no ROOTS as `rootlet certs embed` writes them",
+                  f"rootlet certs embed CA_FILE -o {path}")  # fmt: skip
 
 
 def signed_by(child: Link, parent: Link) -> bool:

@@ -130,6 +130,8 @@ def _needs(result: dict[str, Any]) -> list[str]:
 
 
 def _embed(result: dict[str, Any]) -> str:
+    if result["store"].endswith(".py"):
+        return f"it is in {result['store']}; rootlet deploy"
     if result["store"] != "certifi":
         return f"rootlet certs embed {result['store']} -o build/trust_roots.py"
     target = result["target"]

@@ -540,6 +540,19 @@ def test_the_command_prints_saves_and_exits(folder, root, tmp_path):
         assert done.exit_code == 4 and json.loads(done.output)["policy"]["code"] == "CERT_NAME"
 
 
+def test_a_cert_module_is_a_store_and_is_never_run(folder, root, tmp_path):
+    module = tmp_path / "trust_roots.py"
+    assert run("certs", "embed", str(folder / "root.pem"), "-o", str(module)).exit_code == 0
+    with tls_server(folder, "module", certificate("a", root, **HOME)) as port:
+        result = look(tmp_path, port, ca="trust_roots.py")
+    assert result["exit"] == Exit.OK and f"it is in {module}" in text(result)
+    for source in ("raise SystemExit(9)", "ROOTS = (open('/etc/passwd'),)", "ROOTS = 5", "(((", ""):
+        module.write_text(source)
+        with pytest.raises(Failure) as caught:
+            chain.store(module)
+        assert "no cert module" in caught.value.what
+
+
 def configuration(folder, port, page, cert=None):
     path = folder / "config.json"
     mqtt = {"host": "localhost", "port": port} | ({"cert": cert, "key": "device.key.der"} if cert else {})
