@@ -99,7 +99,8 @@ def _connection(seen: probe.Seen) -> dict[str, Any]:
         "signature": SCHEMES.get(flight.scheme, hex(flight.scheme)) if flight.scheme else None,
         "alpn_offered": seen.alpn_offered,
         "alpn": certinfo.printable(seen.alpn) or None,
-        "tickets": None if flight.unread and not flight.tickets else flight.tickets,
+        # A server that wants a client certificate may keep its tickets until it has one.
+        "tickets": flight.tickets or (None if flight.unread or flight.asks_client_certificate else 0),
         "asks_client_certificate": flight.asks_client_certificate,
         "requires_client_certificate": flight.asks_client_certificate and flight.alert is not None,
         "bytes_sent": seen.sent,

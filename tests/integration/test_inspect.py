@@ -275,6 +275,7 @@ def test_mutual_tls_is_recognised_and_no_fault(folder, root, version):
         result = look(folder, port)
     assert result["connection"]["asks_client_certificate"]
     assert result["connection"]["requires_client_certificate"]
+    assert result["connection"]["tickets"] is None
     assert result["exit"] == Exit.OK
     assert "rootlet ca issue device" in result["boards"][0]["notes"][0]
 
