@@ -6,8 +6,10 @@ from pathlib import Path
 from host_tools import certinfo, certs, roots
 from host_tools.failure import Exit, Failure
 from rootlet.errors import RootletError
+from rootlet.policy import ip_bytes
 from rootlet.store import Store
 
+_TIMEOUT_S = 10.0
 _WHOLE = 1 << 24  # the largest offset a store can hold
 
 
@@ -121,9 +123,17 @@ def listing(path: Path) -> list[str]:
 
 def _needed_by(place: str, everything: list[roots.Anchor]) -> list[roots.Anchor]:
     """The roots that a verified connection to HOST[:PORT] may end in. Nothing the server says is trusted."""
-    from host_tools.peek import chain_of
+    from cryptography import x509
 
-    chain = chain_of(place)
+    from host_tools.inspect import dial, probe
+    from host_tools.inspect.mbedtls import PORTS
+
+    host, port = dial.target(place)
+    seen = probe.as_board(host, port, "" if ip_bytes(host) else host, PORTS["rp2"], _TIMEOUT_S)
+    chain = [x509.load_der_x509_certificate(der) for der in seen.flight.certificates]
+    if not chain:
+        because = "it does not serve what a board offers"
+        raise Failure(f"{place} shows no certificate", because, f"rootlet inspect {place}")
     for cert in chain:  # leaf first: the lowest issuer that is known, as on the board
         issuer = cert.issuer.public_bytes()
         found = [a for a in everything if a.subject == issuer]

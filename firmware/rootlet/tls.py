@@ -16,7 +16,7 @@ from .trust import read_file
 _IN_PROGRESS = (115, 119, 36)  # EINPROGRESS of lwIP and Linux, of newlib, of macOS
 _TRIES = 3
 # Forward secrecy and authenticated encryption only; AES-128 first, which is cheaper on a chip without AES hardware.
-_CIPHERS = [
+CIPHERS = [
     "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256",
     "TLS-ECDHE-RSA-WITH-AES-128-GCM-SHA256",
     "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384",
@@ -69,7 +69,7 @@ def _dial(address, host, port, deadline):
 
 def _context(roots, callback):
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-    context.set_ciphers(_CIPHERS)
+    context.set_ciphers(CIPHERS)
     try:
         for root in roots:
             context.load_verify_locations(bytes(root))  # it takes no bytearray

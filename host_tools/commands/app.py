@@ -9,6 +9,7 @@ from host_tools.commands.broker import broker
 from host_tools.commands.capture import capture
 from host_tools.commands.demo import demo
 from host_tools.commands.deploy import deploy
+from host_tools.commands.inspect import inspect
 from host_tools.commands.sim import sim
 from host_tools.commands.watch import watch
 
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, boards, deploy, watch, capture, sim, broker, bench):
+for command in (demo, boards, deploy, watch, inspect, capture, sim, broker, bench):
     app.command()(command)
 app.add_typer(ca.app, name="ca")
 app.add_typer(certs.app, name="certs")

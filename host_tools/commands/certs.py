@@ -1,4 +1,4 @@
-"""`rootlet certs`: turn CA certificates into what a board verifies by."""
+"""`rootlet certs`: what a board verifies by, and an audit of certificates."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,10 @@ import typer
 
 from host_tools.failure import Exit, Failure
 
-app = typer.Typer(help="Roots for boards: `rootlet certs embed`, `rootlet certs store`.", no_args_is_help=True)
+app = typer.Typer(
+    help="Roots for boards, and an audit of certificates: `rootlet certs embed`, `store`, `audit`.",
+    no_args_is_help=True,
+)
 
 BuildTime = Annotated[
     int | None,
@@ -20,7 +23,7 @@ BuildTime = Annotated[
 
 @app.callback()
 def certs() -> None:
-    """Roots for boards: `rootlet certs embed`, `rootlet certs store`."""
+    """Roots for boards, and an audit of all the certificates a project uses."""
 
 
 @app.command()
@@ -97,3 +100,32 @@ def store(
     )
     for line in made:
         typer.echo(line)
+
+
+@app.command()
+def audit(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TARGET...]", help="HOST:PORT, certificate files, config.json files."),
+    ] = None,
+    within: Annotated[str, typer.Option("--within", help="What ends sooner than this fails: 60d, 8w, 36h.")] = "30d",
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="Trust anchors, such as build/trust_roots.py; else certifi's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, max=300, help="Seconds a connection.")] = 10.0,
+) -> None:
+    """Judge all that a project uses, a line each; exit code 1 when anything fails or ends soon. Fit for cron.
+
+    Without a target: config.json and ca-data of this folder.
+
+    Example: rootlet certs audit --within 60d --ca ca-data/ca.crt.pem config.json broker.example.org:8883
+    """
+    import json
+
+    from host_tools.inspect import audit as auditing
+
+    wanted = targets or auditing.default_targets(Path())
+    rows = auditing.audit(wanted, within_s=auditing.horizon(within), ca=ca, timeout=timeout)
+    typer.echo(json.dumps(auditing.as_json(rows), indent=2) if as_json else auditing.text(rows))
+    raise typer.Exit(int(Exit.FAILED if auditing.bad(rows) else Exit.OK))

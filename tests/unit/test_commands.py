@@ -11,9 +11,9 @@ import pytest
 from host_tools.paths import ROOT
 
 COMMANDS = [
-    ["demo"], ["boards"], ["deploy"], ["watch"], ["capture"], ["sim"], ["broker"], ["bench"],
+    ["demo"], ["boards"], ["deploy"], ["watch"], ["inspect"], ["capture"], ["sim"], ["broker"], ["bench"],
     ["ca", "init"], ["ca", "issue", "server"], ["ca", "issue", "device"], ["ca", "list"], ["ca", "show"],
-    ["certs", "embed"],
+    ["certs", "embed"], ["certs", "store"], ["certs", "audit"],
 ]  # fmt: skip
 
 
