@@ -23,6 +23,7 @@ CATALOGUE = {
     "TLS_CLOSED": "the server closed the connection during the handshake|check that the port speaks TLS; see the server's log",
     "TLS_TIMEOUT": "the TLS handshake took too long|check the server's load; raise the timeout",
     "TLS_FAILED": "the TLS connection failed|look the code up in the Mbed TLS documentation",
+    "SLOT": "a slot of identity and trust files cannot be used|rotate again: `rootlet certs rotate DEVICE`",
     "CERT_EXPIRED": "a certificate of the server has expired|renew it on the server",
     "CERT_NOT_YET_VALID": "a certificate of the server is not valid yet|check both clocks",
     "CERT_NAME": "the certificate is for another name|connect by a name it has, or issue one with this name",

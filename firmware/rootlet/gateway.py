@@ -9,7 +9,7 @@ import time
 
 import rootlet
 
-from . import board, clock, https, mqtt, sensors, trust, wifi
+from . import board, clock, https, mqtt, sensors, slots, trust, wifi
 from .dates import timestamp
 from .errors import RootletError
 
@@ -92,7 +92,7 @@ class Gateway:
     def _client(self):
         m = self.settings["mqtt"]
         device = self.settings["device"]
-        trusted = self.trust.with_identity(m["cert"], m["key"])
+        trusted = self.trust.with_identity(slots.path(m["cert"]), slots.path(m["key"]))
         client = mqtt.Client(device, m["host"], m["port"], trusted, m["user"], m["password"], m["keepalive_s"])
         client.set_last_will(self._topic("status"), "offline", retain=True, qos=1)
         client.on_ack = self._acknowledged
@@ -248,6 +248,7 @@ def _settings():
 async def main():
     """Load what is on the flash and run. A wrong configuration is told, and ends the program."""
     log("gateway", "rootlet starts, %d B free" % gc.mem_free())
+    slots.start(log)
     try:
         gateway = Gateway(_settings(), board.load())
     except RootletError as e:

@@ -1,5 +1,6 @@
 """Whom the board trusts and who it is: the embedded roots, the clock to judge dates by, its own certificate."""
 
+from . import slots
 from .errors import RootletError
 
 
@@ -33,12 +34,12 @@ def load(module_name, now, needs=None):
     Raises: RootletError TLS_NO_ROOTS where the module is absent or empty.
     """
     try:
-        module = __import__(module_name)
+        module = slots.load_module(module_name)
         roots = [row[3] for row in module.ROOTS]
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, ValueError, SyntaxError):
         roots = []
     if not roots:
-        raise RootletError("TLS_NO_ROOTS", "cert module '%s' is absent or empty" % module_name)
+        raise RootletError("TLS_NO_ROOTS", "cert module '%s' is absent, empty or damaged" % module_name)
     return Trust(roots, now, needs=needs, floor=module.BUILD_TIME)
 
 
