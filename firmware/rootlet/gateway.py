@@ -239,7 +239,7 @@ def _settings():
     from . import config
 
     try:
-        return config.load()
+        return slots.with_pins(config.load())
     finally:
         del sys.modules["rootlet.config"]
         del rootlet.config

@@ -131,9 +131,9 @@ def switch(slot):
 
 
 async def _connect():
-    from . import board, config, gateway
+    from . import board, gateway
 
-    g = gateway.Gateway(config.load(), board.load())
+    g = gateway.Gateway(gateway._settings(), board.load())
     await g._online()
     g.client.connect()
     g.client.disconnect()

@@ -4,6 +4,8 @@ import json
 import os
 import sys
 
+from .errors import RootletError
+
 # The file `slot` says "a" or "b"; absent means the files beside main.py. A slot counts only with a file `complete`
 # in it, written last: {"made": Unix seconds, "files": {name: [size in bytes, SHA-256 in hex]}}. The file `tried` says
 # that a connection with it has worked.
@@ -133,3 +135,25 @@ def load_module(name):
             finally:
                 sys.path.pop(0)
     return __import__(name)
+
+
+def with_pins(settings):
+    """The configuration with the pins of `pins.json`, where there is one, in place of its own.
+
+    The file: {"mqtt" or "https": list of sha256//BASE64, or null for none}. Args: settings: of config.load.
+    Raises RootletError SLOT where it cannot be read: pins must not get lost in silence.
+    """
+    name = path("pins.json")
+    try:
+        with open(name) as f:
+            text = f.read(_LONGEST)
+    except OSError:
+        return settings
+    try:
+        pins = json.loads(text)
+        for section in ("mqtt", "https"):
+            if section in pins and settings[section]:
+                settings[section]["pins"] = pins[section]
+    except (ValueError, TypeError):
+        raise RootletError("SLOT", "%s is not JSON" % name) from None
+    return settings
