@@ -2,8 +2,8 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
-import queue
 import signal
 import socket
 import subprocess
@@ -37,12 +37,16 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.seen = bytearray()
+        self.closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self.closed:
+                    client.close()
+                    continue
                 server = socket.create_connection(("127.0.0.1", self._to))
                 for pair in ((client, server, True), (server, client, False)):
                     threading.Thread(target=self._pass, args=pair, daemon=True).start()
@@ -170,3 +174,161 @@ def test_a_rotation_and_the_next(lab: Lab) -> None:
         assert lab.on_board("trust_roots.py") is None
         assert lab.on_board("trust_roots.mpy") == roots.compiled.read_bytes()
         assert lab.on_board("device.crt.der") == lab.issued() != second
+
+
+def in_a_process(port: str, request: rotate.Request, lines: Any) -> None:
+    """A rotation that leads a process group, so that it can be killed with the mpremote it has started."""
+    os.setsid()
+    rotate.run(port, request, lambda: ca.load(request.directory), lines.send)
+
+
+def test_a_rotation_killed_in_every_step(lab: Lab) -> None:
+    """kill -9; each time the board still connects, and the next rotation succeeds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["host_tools.rotate"])
+    switched_in, finished = set(), 0
+    with lab.board() as board:
+        connected(board)
+        for delay, steps in ((0.1, STEPS), (0, STEPS[-3:])):
+            for step in steps:
+                before = lab.on_board("device.crt.der")
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=in_a_process, args=(board.port, lab.request(), theirs))
+                process.start()
+                theirs.close()
+                while not ours.recv().endswith(f"/{len(STEPS)} {step}"):
+                    assert ours.poll(20)
+                time.sleep(delay)  # what is killed in the middle is found out by being there in the middle
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid or 0, signal.SIGKILL)
+                process.join()
+                ours.close()
+                connected(board)
+                switched = lab.on_board("device.crt.der") != before
+                if switched:
+                    switched_in.add(step)
+                to_finish = switched and (lab.authority.directory / "rotations" / "dev-1" / "plan.json").exists()
+                lines = lab.rotate(board)
+                assert any("is finished first" in line for line in lines) == to_finish, (step, delay, lines)
+                finished += to_finish
+                assert lab.on_board("device.crt.der") == lab.issued() != before
+                assert lab.on_board("device.key.der") == lab.device.key_der.read_bytes()
+                assert not (lab.authority.directory / "rotations" / "dev-1").exists()
+    assert {"restart", "keep"} <= switched_in <= {"switch", "restart", "keep"} and finished
+
+
+def test_the_command(lab: Lab) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "firmware")])}
+    with lab.board() as board:
+        connected(board)
+
+        def command(*extra: str) -> subprocess.CompletedProcess[str]:
+            line = [sys.executable, "-m", "host_tools", "certs", "rotate", *extra, "--port", board.port]
+            line += ["--dir", str(lab.authority.directory), "--wait", "20"]
+            return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+        done = command("dev-1")
+        assert done.returncode == 0, done.stderr
+        assert "done: the board uses the new files" in done.stdout
+        at = board.position
+        done = command("dev-2")
+        assert done.returncode == Exit.USAGE
+        assert "it is 'dev-1', not 'dev-2'" in done.stderr
+        board.wait_for("mqtt: connected", 20, since=at)
+        done = command("dev-1", "--pins", "sha256//AAAA")
+        assert done.returncode == Exit.USAGE
+        assert "is no pin" in done.stderr
+
+
+@pytest.mark.parametrize("step", ["copy", "trial", "switch"])
+def test_a_board_that_loses_its_power_in_a_step(step: str, lab: Lab) -> None:
+    store = lab.folder / "roots.bin"
+    store.write_bytes(os.urandom(30000))  # so that copying takes a while
+    board = lab.board()
+    with board:
+        connected(board)
+        stop = threading.Timer(0.15, board.stop)
+
+        def say(line: str) -> None:
+            if line.endswith(f" {step}"):
+                stop.start()
+
+        began = time.monotonic()
+        with contextlib.suppress(Failure):
+            rotate.run(board.port, lab.request(roots=store), lambda: lab.authority, say)
+        stop.join()
+        assert time.monotonic() - began < 15
+    with lab.board() as board:
+        board.wait_for("mqtt: connected", 20)
+        lab.rotate(board, roots=store)
+    assert lab.on_board("device.crt.der") == lab.issued()
+    assert lab.on_board("roots.bin") == store.read_bytes()
+
+
+def other_ca(lab: Lab) -> dict[str, Any]:
+    return {"directory": ca.init(lab.folder / "other", subject="/CN=Rotation CA").directory}
+
+
+def expired(lab: Lab) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    return {"not_before": now - timedelta(days=9), "not_after": now - timedelta(days=1)}
+
+
+def wrong_roots(lab: Lab) -> dict[str, Any]:
+    stranger = ca.init(lab.folder / "stranger", subject="/CN=Stranger")
+    return {"trust": certs.embed([stranger.cert_pem], lab.folder / "bad" / "trust_roots.py").compiled}
+
+
+def damaged_roots(lab: Lab) -> dict[str, Any]:
+    bad = lab.folder / "damaged.mpy"
+    bad.write_bytes(b"M\x00\x00\x00 no module")
+    return {"trust": bad}
+
+
+@pytest.mark.parametrize(
+    ("change", "codes"),
+    [
+        (other_ca, ("TLS_REFUSED", "TLS_CLOSED")),
+        (expired, ("TLS_REFUSED", "TLS_CLOSED")),
+        (wrong_roots, ("CERT_UNKNOWN_CA",)),
+        (damaged_roots, ("TLS_NO_ROOTS",)),
+    ],
+)
+def test_bad_files_fail_the_trial_and_nothing_changes(change: Any, codes: tuple[str, ...], lab: Lab) -> None:
+    with lab.board() as board:
+        connected(board)
+        changes = change(lab)
+        request = lab.request(**changes)
+        before, issued = lab.on_board("device.crt.der"), sorted((lab.authority.directory / "issued").iterdir())
+        at = board.position
+        with pytest.raises(Failure) as e:
+            rotate.run(board.port, request, lambda: ca.load(request.directory), lambda _: None)
+        assert e.value.code == Exit.UNVERIFIED
+        assert e.value.because.startswith(codes)
+        assert len(str(e.value).splitlines()) == 3
+        board.wait_for("mqtt: connected", 20, since=at)  # it is started again without being asked
+        assert not (lab.flash / "slot").exists()
+        assert not list((lab.flash / "slot_a").iterdir())
+        assert lab.on_board("device.crt.der") == before
+        assert sorted((lab.authority.directory / "issued").iterdir()) == issued
+        assert not (request.directory / "rotations" / "dev-1").exists()
+
+
+def test_a_board_that_does_not_connect_after_the_switch_goes_back(lab: Lab) -> None:
+    with lab.board() as board:
+        connected(board)
+        lab.rotate(board)
+        first = lab.issued()
+
+        def say(line: str) -> None:
+            lab.relay.closed = lab.relay.closed or line.endswith(" switch")
+
+        with pytest.raises(Failure, match="uses the former files again") as e:
+            rotate.run(board.port, lab.request(wait_s=1), lambda: lab.authority, say)
+        assert e.value.code == Exit.UNVERIFIED
+        lab.relay.closed = False
+        at = board.position
+        board.reset()
+        board.wait_for("slots: using slot a", 20, since=at)
+        board.wait_for("mqtt: connected", 20, since=at)
+        assert lab.on_board("device.crt.der") == first == lab.issued()
