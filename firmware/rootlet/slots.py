@@ -12,7 +12,7 @@ from .errors import RootletError
 SLOTS = ("a", "b")
 MARKER = "slot"
 _LONGEST = 2048
-_chosen = None  # the folder in use: decided once, so that certificate and key come from one place
+_chosen: tuple = ()  # (slot, its files): decided once, so that certificate and key come from one place
 
 
 def folder(slot):
@@ -36,7 +36,7 @@ def complete(slot):
             if "/" in name or len(digest) != 64 or os.stat(folder(slot) + "/" + name)[6] != size:
                 return None
         return made, files
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError):
         return None
 
 
@@ -99,8 +99,9 @@ def active(log=print):
 def use(slot, log=print):
     """Take the files of a slot ("a", "b"), or those beside main.py (None), until the next restart."""
     global _chosen
-    _chosen = (slot, complete(slot)[1] if slot else {})
-    if slot:
+    found = complete(slot) if slot else None
+    _chosen = (slot, found[1]) if found else (None, {})
+    if found:
         log("slots", "using slot " + slot)
 
 
@@ -114,7 +115,7 @@ def path(name):
 
     Args: name: file name as configured; of a path, a slot holds the last part. None gives None.
     """
-    if _chosen is None:
+    if not _chosen:
         start()
     slot, files = _chosen
     last = name.split("/")[-1] if name else None

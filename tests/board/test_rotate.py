@@ -1,4 +1,4 @@
-"""Rotation on a virtual board by the real mpremote, against a real broker with mutual TLS; killed wherever it can be."""
+"""Rotation on a virtual board by the real mpremote, against a real broker with mutual TLS; killed in every step."""
 
 import contextlib
 import json
