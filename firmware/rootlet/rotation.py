@@ -81,7 +81,6 @@ def clear(slot):
     except OSError:
         pass
     _remove(place + "/complete")
-    _remove(place + "/tried")
     for row in list(os.ilistdir(place)):
         os.remove(place + "/" + row[0])
 

@@ -1,6 +1,8 @@
 """Rotation on a virtual board by the real mpremote, against a real broker with mutual TLS; killed in every step."""
 
+import base64
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from host_tools import ca, certs, deploy, rotate
 from host_tools.broker import Broker
@@ -24,6 +28,7 @@ from host_tools.failure import Exit, Failure
 from host_tools.paths import ROOT
 from host_tools.servers import SntpServer
 from host_tools.sim.board import VirtualBoard
+from rootlet.errors import CATALOGUE
 
 SCRIPT: dict[str, Any] = {"wifi": {"networks": {"lab": {"password": "lab-password", "join_ms": 20}}, "scan_ms": 20}}
 STEPS = [name for name, _ in rotate.STEPS]
@@ -163,10 +168,12 @@ def test_a_rotation_and_the_next(lab: Lab) -> None:
         assert not (lab.authority.directory / "rotations" / "dev-1").exists()
         # Roots and pins alone: the identity is carried over, by the board itself.
         roots = certs.embed([lab.authority.cert_pem], lab.folder / "new" / "trust_roots.py", int(time.time()))
-        lines = lab.rotate(board, identity=False, trust=roots.module, pins=())
+        lines = lab.rotate(
+            board, identity=False, trust=roots.module, pins=(pin(lab.server.cert), pin(lab.authority.cert))
+        )
         assert lab.on_board("device.crt.der") == second == lab.issued()
         assert lab.on_board("trust_roots.py") == roots.module.read_bytes()
-        assert json.loads(lab.on_board("pins.json") or b"") == {"mqtt": None}
+        assert json.loads(lab.on_board("pins.json") or b"") == {"mqtt": [pin(lab.server.cert), pin(lab.authority.cert)]}
         assert (lab.flash / "slot").read_text() == "b\n"
         # And over the source of the roots goes their compiled form.
         lab.rotate(board, trust=roots.compiled)
@@ -265,6 +272,11 @@ def test_a_board_that_loses_its_power_in_a_step(step: str, lab: Lab) -> None:
     assert lab.on_board("roots.bin") == store.read_bytes()
 
 
+def pin(cert: x509.Certificate) -> str:
+    key = cert.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return "sha256//" + base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
 def other_ca(lab: Lab) -> dict[str, Any]:
     return {"directory": ca.init(lab.folder / "other", subject="/CN=Rotation CA").directory}
 
@@ -285,9 +297,17 @@ def damaged_roots(lab: Lab) -> dict[str, Any]:
     return {"trust": bad}
 
 
+def wrong_pins(lab: Lab) -> dict[str, Any]:
+    return {"identity": False, "pins": (pin(lab.device.cert),)}
+
+
+PINNED = pytest.mark.skipif("CERT_PIN" not in CATALOGUE, reason="this firmware has no pins")
+
+
 @pytest.mark.parametrize(
     ("change", "codes"),
     [
+        pytest.param(wrong_pins, ("CERT_PIN",), marks=PINNED),
         (other_ca, ("TLS_REFUSED", "TLS_CLOSED")),
         (expired, ("TLS_REFUSED", "TLS_CLOSED")),
         (wrong_roots, ("CERT_UNKNOWN_CA",)),

@@ -171,6 +171,7 @@ def test_a_switch_and_back():
     assert in_use() == NEW
     assert slots.path("certs/device.crt.der") == "slot_a/device.crt.der"
     assert slots.path("pins.json") == "pins.json"
+    put("slot.new", b"a\n")
     rotation.switch(None)
     assert in_use() == FIRST
 
@@ -296,7 +297,9 @@ def cut_everywhere(prepare, act, before, after, fat):
             assert in_use() == after
             assert before in seen
             return
+        logged.clear()
         used = in_use()
+        assert not [line for line in logged if "cannot be read" in line], cut_at
         assert used in (before, after), (cut_at, used)
         seen.add(used)
         power_up(None, fat)
