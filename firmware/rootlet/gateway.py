@@ -92,7 +92,7 @@ class Gateway:
     def _client(self):
         m = self.settings["mqtt"]
         device = self.settings["device"]
-        trusted = self.trust.with_identity(slots.path(m["cert"]), slots.path(m["key"]))
+        trusted = self.trust.with_identity(m["cert"], m["key"])
         client = mqtt.Client(device, m["host"], m["port"], trusted, m["user"], m["password"], m["keepalive_s"])
         client.set_last_will(self._topic("status"), "offline", retain=True, qos=1)
         client.on_ack = self._acknowledged
@@ -239,7 +239,7 @@ def _settings():
     from . import config
 
     try:
-        return slots.with_pins(config.load())
+        return slots.applied(config.load())
     finally:
         del sys.modules["rootlet.config"]
         del rootlet.config

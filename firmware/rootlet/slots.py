@@ -138,12 +138,14 @@ def load_module(name):
     return __import__(name)
 
 
-def with_pins(settings):
-    """The configuration with the pins of `pins.json`, where there is one, in place of its own.
+def applied(settings):
+    """The configuration with the certificate and key that are in use, and with the pins of `pins.json`, if any.
 
     The file: {"mqtt" or "https": list of sha256//BASE64, or null for none}. Args: settings: of config.load.
-    Raises RootletError SLOT where it cannot be read: pins must not get lost in silence.
+    Returns settings. Raises RootletError SLOT where the file cannot be read: pins must not get lost in silence.
     """
+    m = settings["mqtt"]
+    m["cert"], m["key"] = path(m["cert"]), path(m["key"])
     name = path("pins.json")
     try:
         with open(name) as f:

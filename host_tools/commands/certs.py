@@ -1,4 +1,4 @@
-"""`rootlet certs`: turn CA certificates into the cert module a board imports; renew what is on a board."""
+"""`rootlet certs`: turn CA certificates into the cert module a board imports."""
 
 from pathlib import Path
 from typing import Annotated

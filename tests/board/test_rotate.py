@@ -173,7 +173,7 @@ def test_a_rotation_and_the_next(lab: Lab) -> None:
         )
         assert lab.on_board("device.crt.der") == second == lab.issued()
         assert lab.on_board("trust_roots.py") == roots.module.read_bytes()
-        assert json.loads(lab.on_board("pins.json") or b"") == {"mqtt": [pin(lab.server.cert), pin(lab.authority.cert)]}
+        assert json.loads(lab.on_board("pins.json") or b"") == {"mqtt": list(pins)}
         assert (lab.flash / "slot").read_text() == "b\n"
         # And over the source of the roots goes their compiled form.
         lab.rotate(board, trust=roots.compiled)

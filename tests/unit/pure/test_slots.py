@@ -355,17 +355,25 @@ def test_filling_the_slot_that_would_be_the_refuge():
         assert in_use() in (OTHER, FIRST)
 
 
-def test_pins_of_the_slot_go_before_those_of_the_configuration():
+def test_the_configuration_names_what_is_in_use():
+    def settings():
+        return {"mqtt": {"pins": ["old"], "cert": "device.crt.der", "key": "device.key.der"}, "https": None}
+
     empty()
-    settings = {"mqtt": {"pins": ["old"]}, "https": None}
-    assert slots.with_pins(settings)["mqtt"]["pins"] == ["old"]
+    assert slots.applied(settings()) == settings()
+    fill("a")
+    rotation.switch("a")
+    power_up()
+    m = slots.applied(settings())["mqtt"]
+    assert (m["cert"], m["key"], m["pins"]) == ("slot_a/device.crt.der", "slot_a/device.key.der", ["old"])
     put("pins.json", b'{"mqtt": ["sha256//x"], "https": ["y"]}')
-    assert slots.with_pins(settings) == {"mqtt": {"pins": ["sha256//x"]}, "https": None}
+    assert slots.applied(settings())["mqtt"]["pins"] == ["sha256//x"]
+    assert slots.applied(settings())["https"] is None
     put("pins.json", b'{"mqtt": null}')
-    assert slots.with_pins(settings)["mqtt"]["pins"] is None
+    assert slots.applied(settings())["mqtt"]["pins"] is None
     for bad in (b"", b"{", b"3", b"null"):
         put("pins.json", bad)
-        refused(slots.with_pins, settings)
+        refused(slots.applied, settings())
 
 
 def test_the_cert_module_of_the_slot_is_imported():
