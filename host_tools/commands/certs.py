@@ -14,38 +14,6 @@ def certs() -> None:
 
 
 @app.command()
-def embed(
-    ca_files: Annotated[list[Path], typer.Argument(metavar="CA_FILE...", help="PEM files or bundles, DER files.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The module to write; .mpy goes beside it.")],
-    build_time: Annotated[
-        int | None,
-        typer.Option(
-            "--build-time",
-            help="Unix seconds, the board's clock floor. Else SOURCE_DATE_EPOCH, else the last midnight UTC.",
-        ),
-    ] = None,
-) -> None:
-    """Write a cert module, compiled too; refuses what a board could not use as a root.
-
-    Example: rootlet certs embed ca-data/ca.crt.pem -o build/trust_roots.py
-    """
-    from datetime import UTC, datetime
-
-    from host_tools import certinfo, certs
-
-    made = certs.embed(ca_files, out, build_time)
-    for root in made.roots:
-        end = datetime.fromtimestamp(root.not_after, UTC)
-        typer.echo(certinfo.printable(root.subject))
-        typer.echo(f"  until {end:%Y-%m-%d}  {len(root.der)} bytes DER  sha256 {root.sha256}")
-    total = sum(len(root.der) for root in made.roots)
-    typer.echo(f"roots        {len(made.roots)}, {total} bytes DER")
-    typer.echo(f"clock floor  {datetime.fromtimestamp(made.build_time, UTC):%Y-%m-%dT%H:%M:%SZ}")
-    typer.echo(f"file         {made.module}")
-    typer.echo(f"file         {made.compiled} ({made.compiled.stat().st_size} bytes on the board)")
-
-
-@app.command()
 def rotate(
     *,
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="The board's device id.")],
@@ -82,3 +50,35 @@ def rotate(
     )  # fmt: skip
     rotate.run(port or deploy.find_port(), request, lambda: _authority(directory, passphrase_file), typer.echo)
     typer.echo("done: the board uses the new files")
+
+
+@app.command()
+def embed(
+    ca_files: Annotated[list[Path], typer.Argument(metavar="CA_FILE...", help="PEM files or bundles, DER files.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The module to write; .mpy goes beside it.")],
+    build_time: Annotated[
+        int | None,
+        typer.Option(
+            "--build-time",
+            help="Unix seconds, the board's clock floor. Else SOURCE_DATE_EPOCH, else the last midnight UTC.",
+        ),
+    ] = None,
+) -> None:
+    """Write a cert module, compiled too; refuses what a board could not use as a root.
+
+    Example: rootlet certs embed ca-data/ca.crt.pem -o build/trust_roots.py
+    """
+    from datetime import UTC, datetime
+
+    from host_tools import certinfo, certs
+
+    made = certs.embed(ca_files, out, build_time)
+    for root in made.roots:
+        end = datetime.fromtimestamp(root.not_after, UTC)
+        typer.echo(certinfo.printable(root.subject))
+        typer.echo(f"  until {end:%Y-%m-%d}  {len(root.der)} bytes DER  sha256 {root.sha256}")
+    total = sum(len(root.der) for root in made.roots)
+    typer.echo(f"roots        {len(made.roots)}, {total} bytes DER")
+    typer.echo(f"clock floor  {datetime.fromtimestamp(made.build_time, UTC):%Y-%m-%dT%H:%M:%SZ}")
+    typer.echo(f"file         {made.module}")
+    typer.echo(f"file         {made.compiled} ({made.compiled.stat().st_size} bytes on the board)")

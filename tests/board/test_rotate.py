@@ -168,9 +168,8 @@ def test_a_rotation_and_the_next(lab: Lab) -> None:
         assert not (lab.authority.directory / "rotations" / "dev-1").exists()
         # Roots and pins alone: the identity is carried over, by the board itself.
         roots = certs.embed([lab.authority.cert_pem], lab.folder / "new" / "trust_roots.py", int(time.time()))
-        lines = lab.rotate(
-            board, identity=False, trust=roots.module, pins=(pin(lab.server.cert), pin(lab.authority.cert))
-        )
+        pins = (pin(lab.server.cert), pin(lab.authority.cert))
+        lab.rotate(board, identity=False, trust=roots.module, pins=pins)
         assert lab.on_board("device.crt.der") == second == lab.issued()
         assert lab.on_board("trust_roots.py") == roots.module.read_bytes()
         assert json.loads(lab.on_board("pins.json") or b"") == {"mqtt": list(pins)}

@@ -364,6 +364,7 @@ def test_the_configuration_names_what_is_in_use():
     fill("a")
     rotation.switch("a")
     power_up()
+    slots.start(log)
     m = slots.applied(settings())["mqtt"]
     assert (m["cert"], m["key"], m["pins"]) == ("slot_a/device.crt.der", "slot_a/device.key.der", ["old"])
     put("pins.json", b'{"mqtt": ["sha256//x"], "https": ["y"]}')
