@@ -153,6 +153,8 @@ def trial(slot):
             asyncio.run(_connect())
         except MemoryError:
             raise RootletError("MEMORY", "during the trial") from None
+        except (ValueError, TypeError, AttributeError, LookupError, OSError) as e:
+            raise RootletError("SLOT", "%s: %s" % (type(e).__name__, e)) from None
         if slot:
             with open(slots.folder(slot) + "/tried", "w") as f:
                 f.write("ok\n")

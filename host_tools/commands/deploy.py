@@ -43,6 +43,9 @@ def deploy(
         tree = steps.stage(Path(folder) / "tree", board=board, config=config, trust=trust, cert=cert, key=key)
         names = steps.copy_to_board(where, tree)
         total = sum(1 for path in tree.rglob("*") if path.is_file())
+    slot = steps.slot_in_use(where) if trust or cert else ""
+    if slot:
+        typer.echo(f"note: the board uses its slot {slot}, which goes before what was copied; see docs/rotation.md")
     typer.echo(f"{len(names)} files copied, {total - len(names)} were there already; all checked by SHA-256")
     if reset:
         steps.reset(where)
