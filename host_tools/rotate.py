@@ -327,8 +327,10 @@ def trial(rotation: _Rotation) -> None:
         clear(rotation)
     if rotation.request.identity:
         _unstage(rotation)
-    raise Failure("the trial with the new files failed; the board stays as it was", what or "the board said nothing of the trial",
-                  fix or "rootlet certs rotate again", Exit.UNVERIFIED)  # fmt: skip
+    raise Failure(
+        "the trial with the new files failed; the board stays as it was", what or "the board said nothing of the trial",
+        fix or "the same command again", Exit.UNVERIFIED,
+    )  # fmt: skip
 
 
 def switch(rotation: _Rotation) -> None:
