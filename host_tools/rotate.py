@@ -402,7 +402,7 @@ def restart_and_wait(port: str, patterns: tuple[str, ...], timeout_s: float) -> 
                 return "its prompt did not come"
             link.write(b"\x04")
             return _await(link, patterns, timeout_s)
-    except serial.SerialException as e:
+    except OSError as e:  # SerialException is one; what the terminal itself raises is not wrapped in it
         raise Failure(
             f"the console of {port} was lost", str(e)[:200], "the same command again", Exit.NO_DEVICE
         ) from None

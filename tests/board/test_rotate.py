@@ -192,7 +192,7 @@ def in_a_process(port: str, request: rotate.Request, lines: Any) -> None:
 def test_a_rotation_killed_in_every_step(lab: Lab) -> None:
     """kill -9; each time the board still connects, and the next rotation succeeds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["host_tools.rotate"])
+    context.set_forkserver_preload([__name__])
     switched_in, finished = set(), 0
     with lab.board() as board:
         connected(board)
@@ -272,6 +272,20 @@ def test_a_board_that_loses_its_power_in_a_step(step: str, lab: Lab) -> None:
         lab.rotate(board, roots=store)
     assert lab.on_board("device.crt.der") == lab.issued()
     assert lab.on_board("roots.bin") == store.read_bytes()
+
+
+def test_a_full_flash(lab: Lab) -> None:
+    with lab.board() as board:
+        connected(board)
+        board.update_script({**SCRIPT, "faults": {"flash_full": True}})
+        at = board.position
+        with pytest.raises(Failure) as e:
+            lab.rotate(board)
+        assert e.value.code == Exit.FAILED
+        board.wait_for("mqtt: connected", 20, since=at)  # it is started again
+        board.update_script(SCRIPT)
+        lab.rotate(board)
+        assert lab.on_board("device.crt.der") == lab.issued()
 
 
 def pin(cert: x509.Certificate) -> str:
