@@ -5,6 +5,7 @@
 # fmt: off
 CATALOGUE = {
     "CONFIG": "the configuration is wrong|correct config.json and deploy again",
+    "SLOT": "a slot of identity and trust files cannot be used|rotate again: `rootlet certs rotate DEVICE`",
     "WIFI_WRONG_PASSWORD": "the access point refused the password|check wifi.networks[].password",
     "WIFI_NO_AP": "no configured WiFi network is in reach|check the SSID and that the network has a 2.4 GHz band",
     "WIFI_NO_DHCP": "WiFi joined, but no IP address was handed out|check the DHCP server of the network",
@@ -23,7 +24,6 @@ CATALOGUE = {
     "TLS_CLOSED": "the server closed the connection during the handshake|check that the port speaks TLS; see the server's log",
     "TLS_TIMEOUT": "the TLS handshake took too long|check the server's load; raise the timeout",
     "TLS_FAILED": "the TLS connection failed|look the code up in the Mbed TLS documentation",
-    "SLOT": "a slot of identity and trust files cannot be used|rotate again: `rootlet certs rotate DEVICE`",
     "CERT_EXPIRED": "a certificate of the server has expired|renew it on the server",
     "CERT_NOT_YET_VALID": "a certificate of the server is not valid yet|check both clocks",
     "CERT_NAME": "the certificate is for another name|connect by a name it has, or issue one with this name",
