@@ -64,7 +64,6 @@ def facts():
         "cert": m["cert"],
         "key": m["key"],
         "trust": settings["trust"],
-        "host": m["host"],
         "active": slots.active(lambda *_: None),
         "slots": whole,
         "free": space[0] * space[3],
