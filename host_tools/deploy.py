@@ -236,6 +236,13 @@ def copy_to_board(port: str, tree: Path) -> list[str]:
     return changed
 
 
+def slot_in_use(port: str) -> str:
+    """Which slot of rotated files the board is told to use ("a", "b"), or "" for those that deploy copies."""
+    code = "try:\n print('slot', open('slot').read())\nexcept OSError:\n pass"
+    rows = [line.split() for line in _mpremote(port, "exec", code).splitlines()]
+    return next((row[1] for row in rows if len(row) == 2 and row[0] == "slot"), "")
+
+
 def find_port() -> str:
     """The serial port of the only board plugged in.
 

@@ -5,6 +5,7 @@
 # fmt: off
 CATALOGUE = {
     "CONFIG": "the configuration is wrong|correct config.json and deploy again",
+    "SLOT": "a slot of identity and trust files cannot be used|rotate again: `rootlet certs rotate DEVICE`",
     "WIFI_WRONG_PASSWORD": "the access point refused the password|check wifi.networks[].password",
     "WIFI_NO_AP": "no configured WiFi network is in reach|check the SSID and that the network has a 2.4 GHz band",
     "WIFI_NO_DHCP": "WiFi joined, but no IP address was handed out|check the DHCP server of the network",

@@ -9,7 +9,7 @@ import time
 
 import rootlet
 
-from . import board, clock, https, mqtt, sensors, trust, wifi
+from . import board, clock, https, mqtt, sensors, slots, trust, wifi
 from .dates import timestamp
 from .errors import RootletError
 
@@ -260,7 +260,7 @@ def _settings():
     from . import config
 
     try:
-        return config.load()
+        return slots.applied(config.load())
     finally:
         del sys.modules["rootlet.config"]
         del rootlet.config
@@ -269,6 +269,7 @@ def _settings():
 async def main():
     """Load what is on the flash and run. A wrong configuration is told, and ends the program."""
     log("gateway", "rootlet starts, %d B free" % gc.mem_free())
+    slots.start(log)
     try:
         gateway = Gateway(_settings(), board.load())
     except RootletError as e:

@@ -1,8 +1,26 @@
-"""Whom the board trusts and who it is: the embedded roots, the clock to judge dates by, its own certificate."""
+"""Whom the board trusts and who it is: roots, the clock to judge dates by, pins, its own certificate."""
 
+import binascii
 import os
 
+from . import slots
 from .errors import RootletError
+
+_PIN = "sha256//"  # the form curl has
+
+
+def pin_text(digest):
+    """A pin, the 32-byte SHA-256 of a SubjectPublicKeyInfo, as text: sha256//BASE64."""
+    return _PIN + binascii.b2a_base64(digest).decode().strip()
+
+
+def pin_bytes(text):
+    """The 32 bytes of such a text, or None for anything else."""
+    try:
+        digest = binascii.a2b_base64(text[len(_PIN) :])
+    except (ValueError, TypeError):
+        return None
+    return digest if len(digest) == 32 and pin_text(digest) == text else None
 
 
 class Trust:
@@ -11,32 +29,51 @@ class Trust:
     Args:
         roots: CA certificates, each DER bytes.
         now: function returning Unix seconds; raises RootletError CLOCK_NOT_SET while the clock is not good.
-        cert, key: file names of the board's own certificate and private key (DER), both or neither.
         needs: the "tls" row of the board file (see memory.check), or None.
         floor: Unix seconds of the build, the lower bound for any clock.
         store: a store.Store of more roots, of which the one that is needed is used, or None.
+    Attributes beside these:
+        choices: a pick.Choices, which root each host needed, where there is a store.
+        cert, key: file names of the board's own certificate and private key (DER), or None: see with_identity.
+        pins: 32-byte digests; where there are any, a certificate of the chain must have one: see with_pins.
+        psk: a psk.Psk in place of roots, or None: see psk.trust.
     """
 
-    psk = None  # a psk.Psk in place of roots: see psk.trust
-
-    def __init__(self, roots, now, cert=None, key=None, needs=None, floor=0, store=None):
+    def __init__(self, roots, now, needs=None, floor=0, store=None):
         self.roots = roots
         self.now = now
-        self.cert = cert
-        self.key = key
         self.needs = needs
         self.floor = floor
         self.store = store
         self.choices = None
+        self.cert = self.key = self.psk = None
+        self.pins = ()
         if store:
             from .pick import Choices
 
             self.choices = Choices()
 
+    def _copy(self):
+        other = Trust(self.roots, self.now, self.needs, self.floor)
+        other.store, other.choices = self.store, self.choices
+        other.cert, other.key, other.pins, other.psk = self.cert, self.key, self.pins, self.psk
+        return other
+
     def with_identity(self, cert, key):
         """The same trust with the board's own certificate and key, for mutual TLS."""
-        other = Trust(self.roots, self.now, cert, key, self.needs, self.floor)
-        other.store, other.choices = self.store, self.choices
+        other = self._copy()
+        other.cert, other.key = cert, key
+        return other
+
+    def with_pins(self, texts):
+        """The same trust with these pins in place of others. texts: sha256//BASE64 each, or None for no pins.
+
+        Raises: RootletError CONFIG for what is no pin.
+        """
+        other = self._copy()
+        other.pins = tuple([pin_bytes(text) for text in texts or ()])
+        if None in other.pins:
+            raise RootletError("CONFIG", "a pin is not sha256//BASE64", "print it: `rootlet certs pin FILE`")
         return other
 
 
@@ -49,24 +86,26 @@ def load(module_name, now, needs=None, store_file=None):
     floor = 0
     roots: list = []
     try:
-        module = __import__(module_name)
+        module = slots.load_module(module_name)
         roots = [row[3] for row in module.ROOTS]
         floor = module.BUILD_TIME
-    except (ImportError, AttributeError):
+    except ImportError:
         pass
+    except (AttributeError, ValueError, SyntaxError):
+        raise RootletError("TLS_NO_ROOTS", "cert module '%s' is damaged" % module_name) from None
     store = None
-    if store_file and exists(store_file):
+    store_file = slots.path(store_file)
+    if store_file and _exists(store_file):
         from .store import Store
 
         store = Store(store_file)
         floor = max(floor, store.build_time)
     if not roots and not store:
         raise RootletError("TLS_NO_ROOTS", "cert module '%s' is absent or empty" % module_name)
-    return Trust(roots, now, needs=needs, floor=floor, store=store)
+    return Trust(roots, now, needs, floor, store)
 
 
-def exists(name):
-    """Whether the board has a file of this name."""
+def _exists(name):
     try:
         os.stat(name)
         return True

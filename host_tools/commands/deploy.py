@@ -55,6 +55,9 @@ def deploy(
         )
         names = steps.copy_to_board(where, tree)
         total = sum(1 for path in tree.rglob("*") if path.is_file())
+    slot = steps.slot_in_use(where) if trust or cert else ""
+    if slot:
+        typer.echo(f"note: the board uses its slot {slot}, which goes before what was copied; see docs/rotation.md")
     typer.echo(f"{len(names)} files copied, {total - len(names)} were there already; all checked by SHA-256")
     if reset:
         steps.reset(where)

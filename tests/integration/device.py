@@ -34,9 +34,8 @@ def read(name):
 
 
 STORE = store.Store(JOB["store"]) if "store" in JOB else None
-TRUST = trust.Trust(
-    [read(r) for r in JOB["roots"]], now, JOB.get("cert"), JOB.get("key"), JOB.get("needs"), store=STORE
-)
+TRUST = trust.Trust([read(r) for r in JOB["roots"]], now, JOB.get("needs"), store=STORE)
+TRUST = TRUST.with_identity(JOB.get("cert"), JOB.get("key")).with_pins(JOB.get("pins"))
 if JOB.get("psk"):
     from rootlet import psk
 

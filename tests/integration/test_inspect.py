@@ -507,7 +507,8 @@ def test_the_board_probe_is_what_mbed_tls_does(folder, root, keys):
         hostile.serve(_meter(port, counts)) as relay,
         subprocess.Popen(
             [
-                Path(sys.executable).parent / "micropython", folder / "client.py", folder / "root.der", str(relay), FIRMWARE,
+                Path(sys.executable).parent / "micropython",
+                folder / "client.py", folder / "root.der", str(relay), FIRMWARE,
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         ) as board,

@@ -31,6 +31,7 @@ def test_pure_module(module: str, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=60,
+        cwd=tmp_path,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

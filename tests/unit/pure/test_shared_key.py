@@ -96,7 +96,7 @@ def test_refusals_are_told_in_words_and_other_errors_stay():
 
 
 def test_a_shared_trust_has_no_roots_and_no_certificate():
-    base = Trust([b"root"], lambda: 1, "cert", "key", {"heap": "gc"}, 7)
+    base = Trust([b"root"], lambda: 1, {"heap": "gc"}, 7).with_identity("cert", "key")
     shared = psk.trust(base, "dev-1", "device.psk")
     assert base.psk is None
     assert shared.roots == []
