@@ -92,7 +92,7 @@ class Gateway:
     def _client(self):
         m = self.settings["mqtt"]
         device = self.settings["device"]
-        trusted = self.trust.with_identity(m["cert"], m["key"])
+        trusted = self.trust.with_identity(m["cert"], m["key"]).with_pins(m["pins"])
         client = mqtt.Client(device, m["host"], m["port"], trusted, m["user"], m["password"], m["keepalive_s"])
         client.set_last_will(self._topic("status"), "offline", retain=True, qos=1)
         client.on_ack = self._acknowledged
@@ -139,7 +139,8 @@ class Gateway:
         h = self.settings["https"]
         timeout_ms = h["timeout_s"] * 1000
         try:
-            with https.get(h["url"], self.trust, timeout_ms=timeout_ms, max_bytes=h["max_bytes"]) as response:
+            trusted = self.trust.with_pins(h["pins"])
+            with https.get(h["url"], trusted, timeout_ms=timeout_ms, max_bytes=h["max_bytes"]) as response:
                 stream = response.stream
                 for _ in response:
                     pass
