@@ -2,7 +2,7 @@
 
 import datetime
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from cryptography import x509
@@ -21,7 +21,7 @@ _EC = {"SHA1": "1", "SHA224": "3.1", "SHA256": "3.2", "SHA384": "3.3", "SHA512":
 _CURVES: dict[str, Any] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1, "k1": ec.SECP256K1}
 
 
-@lru_cache(maxsize=None)
+@cache
 def key(kind: str, number: int = 0) -> Any:
     """A key of a kind (P-256, RSA-2048, Ed25519, …), made once."""
     if kind.startswith("RSA-"):

@@ -69,6 +69,15 @@ def _plain(host):
     return host[:-1] if host.endswith(".") else host
 
 
+def _is_name(host):
+    """Whether a host can be a DNS name; 127.1 and the like are no names, they are addresses to some resolvers."""
+    labels = host.split(".")
+    for label in labels:
+        if not 1 <= len(label) <= 63:
+            return False
+    return "*" not in host and not labels[-1].isdigit()
+
+
 def name_matches(pattern, host):
     """Whether a dNSName covers a host name (RFC 9525 section 6.3).
 
@@ -176,7 +185,7 @@ def check_name(cert, host):
             return
         if host in cert.dns:
             raise RootletError("CERT_IP_IN_DNS", "'%s' is a dNSName in it, not an iPAddress" % host)
-    elif not host.split(".")[-1].isdigit():  # 127.1 and the like are addresses to some resolvers
+    elif _is_name(host):
         for pattern in cert.dns:
             if name_matches(pattern, host):
                 return

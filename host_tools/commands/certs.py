@@ -1,16 +1,18 @@
-"""`rootlet certs`: turn CA certificates into the cert module a board imports."""
+"""`rootlet certs`: turn CA certificates into the cert module a board imports; print pins."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Cert modules for boards: `rootlet certs embed`.", no_args_is_help=True)
+app = typer.Typer(
+    help="Cert modules and pins for boards: `rootlet certs embed`, `rootlet certs pin`.", no_args_is_help=True
+)
 
 
 @app.callback()
 def certs() -> None:
-    """Cert modules for boards: `rootlet certs embed`."""
+    """Cert modules and pins for boards: `rootlet certs embed`, `rootlet certs pin`."""
 
 
 @app.command()
@@ -43,3 +45,18 @@ def embed(
     typer.echo(f"clock floor  {datetime.fromtimestamp(made.build_time, UTC):%Y-%m-%dT%H:%M:%SZ}")
     typer.echo(f"file         {made.module}")
     typer.echo(f"file         {made.compiled} ({made.compiled.stat().st_size} bytes on the board)")
+
+
+@app.command()
+def pin(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="PEM files or bundles, DER files.")],
+) -> None:
+    """Print the pin of each certificate's key, for mqtt.pins and https.pins (curl takes it too: --pinnedpubkey).
+
+    Example: rootlet certs pin ca-data/ca.crt.pem
+    """
+    from host_tools import pins
+
+    for path in files:
+        for found in pins.of_file(path):
+            typer.echo(f"{found.pin}  {found.key}  {found.subject or '(no name)'}")

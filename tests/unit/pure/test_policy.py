@@ -71,8 +71,8 @@ def test_ip_bytes_of_ipv6():
     ):
         assert policy.ip_bytes(host) == expected, host
     for host in (
-        ":", ":::", "1::2::3", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", "::12345", "::g", "fe80::1%eth",
-        "1.2.3.4::", "::1.2.3", "::1.2.3.4:1", "1:", ":1", "::+1", "::0x1", "[::1]",
+        ":", ":::", "1::2::3", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", "::12345", "::g", "[::1]",
+        "1.2.3.4::", "::1.2.3", "::1.2.3.4:1", "1:", ":1", "::+1", "::0x1", "fe80::1%eth0",
     ):  # fmt: skip
         assert policy.ip_bytes(host) is None, host
 
@@ -94,6 +94,16 @@ def test_addresses_only_by_ip_address():
     assert code(name, certificate(ips=[b"\x0a\0\0\x01"]), "10.0.0.1") is None
     assert code(name, certificate(ips=[b"\x0a\0\0\x02"]), "10.0.0.1") == "CERT_NAME"
     assert code(name, certificate(dns=["127.1"]), "127.1") == "CERT_NAME"
+    for host in (
+        "1.2.3.4.5",
+        "host.example.123",
+        ".example.org",
+        "a..example.org",
+        "*.example.org",
+        "a" * 64 + ".example.org",
+    ):
+        for pattern in (host, "*.example.org"):
+            assert code(name, certificate(dns=[pattern]), host) == "CERT_NAME", host
     assert code(name, certificate(dns=["::1"]), "::1") == "CERT_IP_IN_DNS"
     assert code(name, certificate(ips=[bytes(15) + b"\x01"]), "0:0::1") is None
     # An IPv4 address and its IPv6 form are two addresses.
