@@ -36,11 +36,11 @@ def _servers(v):
 
 
 def _url(v):
-    return _text(v, 512) and v.startswith("https://")
+    return _ascii(v, 512) and v.startswith("https://")
 
 
-def _ascii(v):
-    return _text(v, 253) and all(0x20 < ord(c) < 0x7F for c in v)
+def _ascii(v, longest=253):
+    return _text(v, longest) and all(0x20 < ord(c) < 0x7F for c in v)
 
 
 def _pins(v):
@@ -102,7 +102,12 @@ _CLOCK = (
 )
 _PINS = ("pins", _pins, None, "a list of 1 to 4 pins as `rootlet certs pin FILE` prints them, sha256//…")
 _HTTPS = (
-    ("url", _url, _NEEDED, "an address that starts with https://"),
+    (
+        "url",
+        _url,
+        _NEEDED,
+        "an address that starts with https://, in ASCII (other letters: the xn-- form)",
+    ),
     ("timeout_s", _whole(1, 120), 20, "1 to 120 seconds"),
     ("max_bytes", _whole(1, 16777216), 262144, "1 to 16777216 bytes"),
     _PINS,
@@ -112,7 +117,7 @@ _MQTT = (
         "host",
         _ascii,
         _NEEDED,
-        "the broker's DNS name or IPv4 address, as in its certificate; ASCII only, other letters in the xn-- form",
+        "the broker's DNS name or IPv4 address, as in its certificate, in ASCII (other letters: the xn-- form)",
     ),
     ("port", _whole(1, 65535), 8883, "1 to 65535; 8883 is usual"),
     ("user", lambda v: _text(v, 256), None, "text"),
