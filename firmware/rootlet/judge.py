@@ -89,7 +89,12 @@ class Judge:
             return RootletError("CERT_SELF_SIGNED", "it is '%s'" % x509.label(top.subject))
         issuer = x509.label(top.issuer)
         parsed = self._parsed_roots()
-        if top.issuer in [root.subject for root in parsed]:
+        named = [root for root in parsed if root.subject == top.issuer]
+        if named:
+            for root in named:
+                # Mbed TLS takes no CA as an issuer whose path length the chain exceeds.
+                if root.path_len is not None and root.path_len < len(self.chain) - 1:
+                    return RootletError("CERT_CHAIN", "path length %d of root '%s'" % (root.path_len, issuer))
             if self.scarce:
                 return RootletError("TLS_MEMORY", "%d B were free, a signature could not be checked" % self.free)
             return RootletError("CERT_UNKNOWN_CA", "a root named '%s' is embedded, but its key differs" % issuer)
@@ -140,6 +145,8 @@ def _explain_mbedtls(code: int, judge):
         return RootletError("TLS_NOT_TLS", "what came is no TLS record")
     if code in mbedtls.VERSION:
         return RootletError("TLS_VERSION", "Mbed TLS code %d" % code)
+    if code == mbedtls.X509_CRITICAL:
+        return RootletError("CERT_EXTENSION", "Mbed TLS code %d" % code)
     if mbedtls.X509_RANGE[0] <= code <= mbedtls.X509_RANGE[1]:
         return RootletError("CERT_MALFORMED", "Mbed TLS code %d" % code)
     return RootletError("TLS_FAILED", "Mbed TLS code %s" % code)
