@@ -283,7 +283,8 @@ def _names(cert, der, pos, end):
         if len(cert.dns) + len(cert.ips) >= _MAX_NAMES:
             raise Malformed("too many names")
         if tag == 0x82:
-            cert.dns.append(_ascii(der, start, pos))
+            # No host is as long as what is left out here.
+            cert.dns.append(_ascii(der, start, pos) if pos - start <= 253 else "?")
         elif tag == 0x87:
             if pos - start not in (4, 16):
                 raise Malformed("bad IP address")
@@ -303,7 +304,15 @@ def _oids(der, pos, end):
 
 def _ascii(der, start, end):
     # Anything outside printable ASCII becomes "?", which matches no name and cannot disturb a log.
-    return "".join(chr(c) if 0x20 < c < 0x7F else "?" for c in bytes(der[start:end])).lower()
+    return _printable(der, start, end, 0x21).lower()
+
+
+def _printable(der, start, end, low):
+    raw = bytearray(der[start:end])
+    for i in range(len(raw)):
+        if not low <= raw[i] < 0x7F:
+            raw[i] = 0x3F
+    return bytes(raw).decode()
 
 
 def dotted(oid):
@@ -327,8 +336,9 @@ def label(name):
         start, stop = _expect(name, start, pos, 0x30)
         oid_start, oid_end = _expect(name, start, stop, 0x06)
         _, start, stop = tlv(name, oid_end, stop)
-        value = "".join(chr(c) if 0x20 <= c < 0x7F else "?" for c in bytes(name[start:stop]))
-        found[bytes(name[oid_start:oid_end])] = value[:64]
+        oid = bytes(name[oid_start:oid_end])
+        if oid in (_CN, _O):
+            found[oid] = _printable(name, start, min(stop, start + 64), 0x20)
     return found.get(_CN) or found.get(_O) or "(no name)"
 
 
