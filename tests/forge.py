@@ -135,8 +135,6 @@ def _sign(signer: Any, digest: str, data: bytes) -> bytes:
 
 def _extensions(spec: Spec, signer: Any) -> list[bytes]:
     rows: list[tuple[x509.ExtensionType, bool]] = []
-    if spec.ca is not None:
-        rows.append((x509.BasicConstraints(spec.ca, spec.path_len), spec.ca_critical))
     if spec.usage is not None:
         rows.append((spec.usage, True))
     if spec.eku is not None:
@@ -147,7 +145,11 @@ def _extensions(spec: Spec, signer: Any) -> list[bytes]:
         rows.append((x509.SubjectKeyIdentifier.from_public_key(spec.key.public_key()), False))
     if spec.aki:
         rows.append((x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False))
-    raw = [(value.oid.dotted_string, value.public_bytes(), critical) for value, critical in rows] + spec.extra
+    raw = []
+    if spec.ca is not None:
+        length = b"" if spec.path_len is None else integer(spec.path_len)
+        raw.append(("2.5.29.19", tlv(0x30, b"\x01\x01\xff" if spec.ca else b"", length), spec.ca_critical))
+    raw += [(value.oid.dotted_string, value.public_bytes(), critical) for value, critical in rows] + spec.extra
     return [
         tlv(0x30, oid(number), tlv(0x01, b"\xff") if critical else b"", tlv(0x04, value))
         for number, value, critical in raw
@@ -157,20 +159,21 @@ def _extensions(spec: Spec, signer: Any) -> list[bytes]:
 def issue(spec: Spec, above: Spec) -> bytes:
     """The certificate as DER, signed by the key of `above` (its own for a root), unless the spec says otherwise."""
     signer = spec.signer or above.key
-    outer = _algorithm(signer, spec.digest)
+    digest = spec.digest if isinstance(signer, rsa.RSAPrivateKey) or spec.digest in _EC else "SHA256"
+    outer = _algorithm(signer, digest)
     extensions = _extensions(spec, signer) if spec.version == 3 else []
     tbs = tlv(
         0x30,
         tlv(0xA0, integer(spec.version - 1)) if spec.version > 1 else b"",
         integer(spec.serial),
-        _algorithm(signer, spec.inner_digest or spec.digest),
+        _algorithm(signer, spec.inner_digest or digest),
         name(spec.issuer or above.subject).public_bytes(),
         tlv(0x30, moment(spec.start, spec.general_time), moment(spec.end, spec.general_time)),
         name(spec.subject).public_bytes(),
         spki(spec.key.public_key()),
         tlv(0xA3, tlv(0x30, *extensions)) if extensions else b"",
     )
-    signature = bytearray(_sign(signer, spec.digest, tbs))
+    signature = bytearray(_sign(signer, digest, tbs))
     if spec.spoil:
         signature[-1] ^= 1
     return tlv(0x30, tbs, outer, tlv(0x03, b"\0", bytes(signature)))

@@ -67,7 +67,7 @@ class Judge:
             self.room = policy.room_below(cert, self.room)
             return
         policy.check_server(cert)
-        policy.check_name(cert, self.host)
+        policy.check_name(cert, der, self.host)
         if not self.pinned:
             raise RootletError("CERT_PIN", "the server's is " + pin_text(pin))
         self.leaf_seen = True

@@ -170,24 +170,37 @@ def check_server(cert):
     raise RootletError("CERT_USAGE", "'%s' %s" % (x509.label(cert.subject), fault))
 
 
-def check_name(cert, host):
+def check_name(cert, der, host):
     """The leaf names the host in its SAN (RFC 9525): the common name never counts.
 
-    Args: cert: x509.Certificate. host: DNS name (A-labels), or an IPv4 or IPv6 address as text.
+    Args: cert: x509.Certificate, and its DER. host: DNS name (A-labels), or an IPv4 or IPv6 address as text.
     Raises: RootletError CERT_NO_SAN, CERT_IP_IN_DNS, CERT_NAME.
     """
-    if not cert.has_san or not (cert.dns or cert.ips):
+    if not cert.names:
         raise RootletError("CERT_NO_SAN", "it has only the common name '%s'" % x509.label(cert.subject))
     host = _plain(host)
     address = ip_bytes(host)
-    if address is not None:
-        if address in cert.ips:
-            return
-        if host in cert.dns:
-            raise RootletError("CERT_IP_IN_DNS", "'%s' is a dNSName in it, not an iPAddress" % host)
-    elif _is_name(host):
-        for pattern in cert.dns:
-            if name_matches(pattern, host):
+    usable = address is not None or _is_name(host)
+    below = len(host) - host.find(".") + 1  # how long a wildcard for this host is
+    misplaced = False
+    seen: list = []
+    for tag, start, stop in x509.alt_names(der, cert):
+        size = stop - start
+        if tag == x509.IP_ADDRESS:
+            if address == bytes(der[start:stop]):
                 return
-    names = list(cert.dns[:4]) + [ip_text(ip) for ip in cert.ips[:4]]
+        elif tag == x509.DNS_NAME and usable and size and (size == len(host) or der[start] == 0x2A and size == below):
+            # Only what may match is made a text.
+            pattern = x509.text(der, start, stop).lower()
+            if address is None and name_matches(pattern, host):
+                return
+            misplaced = misplaced or (address is not None and pattern == host)
+        if len(seen) < 4 and tag in (x509.DNS_NAME, x509.IP_ADDRESS):
+            seen.append((tag, start, stop))
+    if misplaced:
+        raise RootletError("CERT_IP_IN_DNS", "'%s' is a dNSName in it, not an iPAddress" % host)
+    names = [
+        x509.text(der, start, min(stop, start + 64)) if tag == x509.DNS_NAME else ip_text(bytes(der[start:stop]))
+        for tag, start, stop in seen
+    ]
     raise RootletError("CERT_NAME", "you asked for %s, it is for %s" % (host, ", ".join(names)[:120]))

@@ -36,8 +36,12 @@ _SIGNATURES = {
     b"\x2b\x65\x70": "Ed25519",
     b"\x2b\x65\x71": "Ed448",
 }
-_MAX_NAMES = 200
 _MAX_EXTENSIONS = 40
+
+
+# Tags of names in a subject alternative name.
+DNS_NAME = 0x82
+IP_ADDRESS = 0x87
 
 
 class Malformed(Exception):
@@ -114,22 +118,22 @@ class Certificate:
 
     version (3 for v3), not_before and not_after (Unix seconds), issuer and subject (DER bytes of the Name),
     key (("RSA", bits) or ("EC", curve) or ("other", 0)), signature (algorithm name),
-    dns (list of str), ips (list of bytes, 4 or 16 each), eku (list of OID bytes, or None where absent),
+    san (where the subject alternative names start and end in the DER, or None), names (how many of them are DNS names
+    or IP addresses: see alt_names), eku (list of OID bytes, or None where absent),
     is_ca, path_len (int, or None where absent), key_usage (first octet, or None where absent),
-    critical (OID bytes of a critical extension that is not understood, or None), has_san, has_aia, name_constrained,
+    critical (OID bytes of a critical extension that is not understood, or None), has_aia, name_constrained,
     spki (where the SubjectPublicKeyInfo starts and ends in the DER, for pins).
     """
 
     def __init__(self):
         self.version = 1
-        self.dns = []
-        self.ips = []
+        self.san = None
+        self.names = 0
         self.eku = None
         self.is_ca = False
         self.path_len = None
         self.key_usage = None
         self.critical = None
-        self.has_san = False
         self.has_aia = False
         self.name_constrained = False
         self.key = ("other", 0)
@@ -238,8 +242,11 @@ def _extensions(cert, der, pos, end):
         if tag != 0x04 or stop != pos:
             raise Malformed("extension without a value")
         if oid == _SAN:
-            cert.has_san = True
-            _names(cert, der, start, stop)
+            cert.san = _alone(der, start, stop, 0x30)
+            for tag, start, stop in alt_names(der, cert):
+                cert.names += tag in (DNS_NAME, IP_ADDRESS)
+                if tag == IP_ADDRESS and stop - start not in (4, 16):
+                    raise Malformed("bad IP address")
         elif oid == _EKU:
             cert.eku = _oids(der, start, stop)
         elif oid == _BASIC_CONSTRAINTS:
@@ -276,19 +283,12 @@ def _basic(cert, der, pos, end):
             cert.path_len = cert.path_len << 8 | der[i]
 
 
-def _names(cert, der, pos, end):
-    pos, end = _alone(der, pos, end, 0x30)
+def alt_names(der, cert):
+    """The subject alternative names, (tag, start, end) each: read where they lie: a list of hundreds costs memory."""
+    pos, end = cert.san or (0, 0)
     while pos < end:
         tag, start, pos = tlv(der, pos, end)
-        if len(cert.dns) + len(cert.ips) >= _MAX_NAMES:
-            raise Malformed("too many names")
-        if tag == 0x82:
-            # No host is as long as what is left out here.
-            cert.dns.append(_ascii(der, start, pos) if pos - start <= 253 else "?")
-        elif tag == 0x87:
-            if pos - start not in (4, 16):
-                raise Malformed("bad IP address")
-            cert.ips.append(bytes(der[start:pos]))
+        yield tag, start, pos
 
 
 def _oids(der, pos, end):
@@ -302,12 +302,8 @@ def _oids(der, pos, end):
     return found
 
 
-def _ascii(der, start, end):
-    # Anything outside printable ASCII becomes "?", which matches no name and cannot disturb a log.
-    return _printable(der, start, end, 0x21).lower()
-
-
-def _printable(der, start, end, low):
+def text(der, start, end, low=0x21):
+    """Bytes as ASCII text. Anything outside becomes "?", which matches no name and cannot disturb a log."""
     raw = bytearray(der[start:end])
     for i in range(len(raw)):
         if not low <= raw[i] < 0x7F:
@@ -338,7 +334,7 @@ def label(name):
         _, start, stop = tlv(name, oid_end, stop)
         oid = bytes(name[oid_start:oid_end])
         if oid in (_CN, _O):
-            found[oid] = _printable(name, start, min(stop, start + 64), 0x20)
+            found[oid] = text(name, start, min(stop, start + 64), 0x20)
     return found.get(_CN) or found.get(_O) or "(no name)"
 
 

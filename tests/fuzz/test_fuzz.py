@@ -38,7 +38,7 @@ def parse(der: bytes) -> None:
     try:
         policy.check_any(cert, 1795239001)
         policy.check_server(cert)
-        policy.check_name(cert, "host.example")
+        policy.check_name(cert, der, "host.example")
     except RootletError as e:
         assert e.code.startswith("CERT_")
 

@@ -187,7 +187,7 @@ for i in range(int(sys.argv[3])):
 
 def test_micropython_judges_the_same(tmp_path):
     """The same verdict and words for each input, within a board's heap."""
-    chosen = [*heaviest(), *inputs(3000, 9525)]
+    chosen = [*heaviest(), *(der for der in inputs(3000, 9525) if len(der) < 17000)]
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "inputs").write_bytes(b"".join(len(der).to_bytes(4, "big") + der for der in (seeds()[-2], *chosen)))
     done = subprocess.run(
