@@ -44,8 +44,11 @@ test: check
 bench: $(READY)
 	@$(BIN)/rootlet bench
 
+# Examples for each reader; inputs for the certificate reader and its judge (a million take two to three minutes).
+FUZZ_EXAMPLES ?= 200000
+FUZZ_INPUTS ?= 1000000
 fuzz: $(READY)
-	ROOTLET_FUZZ_EXAMPLES=200000 $(BIN)/pytest tests/fuzz --timeout=3600
+	ROOTLET_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) ROOTLET_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/pytest tests/fuzz --timeout=3600
 
 soak: $(READY)
 	ROOTLET_SOAK_SECONDS=3600 $(BIN)/pytest tests/integration/test_gateway.py -k soak --timeout=4000

@@ -16,6 +16,7 @@ from host_tools import certinfo
 from host_tools.failure import Exit, Failure
 from host_tools.mpy import compile_source
 from host_tools.safe_write import File, write_all
+from rootlet import x509 as reader
 
 _MARK = "# A cert module made by `rootlet certs embed`"
 _CURVES = ("P-256", "P-384", "P-521")
@@ -141,6 +142,10 @@ def check_root(cert: x509.Certificate, path: Path, build_time: int) -> None:
     def extension(kind: type[x509.ExtensionType]) -> x509.ExtensionType | None:
         return next((e.value for e in extensions if isinstance(e.value, kind)), None)
 
+    try:
+        reader.parse(certinfo.der(cert))
+    except reader.Malformed as error:
+        raise refuse(f"a board could not read it: {error}", f"openssl x509 -in {path} -noout -text") from None
     try:
         extensions = list(cert.extensions)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):

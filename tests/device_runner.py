@@ -25,7 +25,7 @@ def command(interpreter: str, heap: str = HEAP) -> list[str]:
 
 
 @lru_cache
-def _compiled() -> Path:
+def compiled() -> Path:
     """The firmware as it lies on a board: compiled."""
     from host_tools.deploy import build_firmware
 
@@ -39,7 +39,7 @@ def _modules(interpreter: str) -> tuple[Path, Path]:
     """Where the firmware and umqtt are."""
     from host_tools import umqtt
 
-    return (FIRMWARE if interpreter == "cpython" else _compiled()), umqtt.fetch()
+    return (FIRMWARE if interpreter == "cpython" else compiled()), umqtt.fetch()
 
 
 def run_script(interpreter: str, script: Path, job: dict[str, Any], folder: Path, heap: str = HEAP) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 
 from .errors import RootletError
+from .trust import pin_bytes
 
 _SECRET = ("password",)
 
@@ -35,7 +36,15 @@ def _servers(v):
 
 
 def _url(v):
-    return _text(v, 512) and v.startswith("https://")
+    return _ascii(v, 512) and v.startswith("https://")
+
+
+def _ascii(v, longest=253):
+    return _text(v, longest) and all(0x20 < ord(c) < 0x7F for c in v)
+
+
+def _pins(v):
+    return isinstance(v, list) and 0 < len(v) <= 4 and all(_text(p) and pin_bytes(p) is not None for p in v)
 
 
 def _topic(v):
@@ -92,13 +101,25 @@ _CLOCK = (
     ("timeout_s", _whole(1, 30), 3, "1 to 30 seconds"),
     ("every_s", _whole(60, 604800), 21600, "60 to 604800 seconds"),
 )
+_PINS = ("pins", _pins, None, "a list of 1 to 4 pins as `rootlet certs pin FILE` prints them, sha256//…")
 _HTTPS = (
-    ("url", _url, _NEEDED, "an address that starts with https://"),
+    (
+        "url",
+        _url,
+        _NEEDED,
+        "an address that starts with https://, in ASCII (other letters: the xn-- form)",
+    ),
     ("timeout_s", _whole(1, 120), 20, "1 to 120 seconds"),
     ("max_bytes", _whole(1, 16777216), 262144, "1 to 16777216 bytes"),
+    _PINS,
 )
 _MQTT = (
-    ("host", lambda v: _text(v, 253), _NEEDED, "the broker's DNS name or IPv4 address, as in its certificate"),
+    (
+        "host",
+        _ascii,
+        _NEEDED,
+        "the broker's DNS name or IPv4 address, as in its certificate, in ASCII (other letters: the xn-- form)",
+    ),
     ("port", _whole(1, 65535), 8883, "1 to 65535; 8883 is usual"),
     ("user", lambda v: _text(v, 256), None, "text"),
     ("password", lambda v: _text(v, 256), None, "text"),
@@ -109,6 +130,7 @@ _MQTT = (
     ("topic", _topic, "rootlet/{device}/{sensor}", "text without '#' and '+'; {device} and {sensor} are filled in"),
     ("qos", _one_of(0, 1), 1, "0 or 1"),
     ("queue", _whole(1, 1000), 64, "1 to 1000 readings kept while offline"),
+    _PINS,
 )
 _SENSOR = (
     ("kind", _one_of(*SENSOR_KINDS), _NEEDED, "one of " + ", ".join(SENSOR_KINDS)),
@@ -198,8 +220,10 @@ def check(data):
     for one, other in (("cert", "key"), ("key", "cert"), ("password", "user")):
         if mqtt[one] is not None and mqtt[other] is None:
             raise RootletError("CONFIG", "mqtt.%s is given without mqtt.%s" % (one, other), "give both, or neither")
-    if mqtt["psk"] is not None and mqtt["cert"] is not None:
-        raise RootletError("CONFIG", "mqtt.psk is given beside mqtt.cert", "give one: a shared key or a certificate")
+    for other in ("cert", "pins") if mqtt["psk"] is not None else ():
+        if mqtt[other] is not None:
+            fix = "a connection by a shared key has no certificates: remove one of the two"
+            raise RootletError("CONFIG", "mqtt.psk is given beside mqtt.%s" % other, fix)
     out["sensors"] = sensors = _objects(out["sensors"], _SENSOR, "sensors")
     seen = []
     for i, sensor in enumerate(sensors):

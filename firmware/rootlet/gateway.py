@@ -100,7 +100,7 @@ class Gateway:
     def _broker_trust(self):
         m = self.settings["mqtt"]
         if not m["psk"]:
-            return self.trust.with_identity(m["cert"], m["key"])
+            return self.trust.with_identity(m["cert"], m["key"]).with_pins(m["pins"])
         from . import psk
 
         return psk.trust(self.trust, self.settings["device"], m["psk"])
@@ -159,7 +159,8 @@ class Gateway:
         h = self.settings["https"]
         timeout_ms = h["timeout_s"] * 1000
         try:
-            with https.get(h["url"], self.trust, timeout_ms=timeout_ms, max_bytes=h["max_bytes"]) as response:
+            trusted = self.trust.with_pins(h["pins"])
+            with https.get(h["url"], trusted, timeout_ms=timeout_ms, max_bytes=h["max_bytes"]) as response:
                 stream = response.stream
                 for _ in response:
                     pass

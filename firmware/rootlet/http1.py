@@ -197,7 +197,7 @@ def split_url(url):
     """
     for c in url:
         if not 0x20 < ord(c) < 0x7F:
-            raise ValueError("a space or a character outside ASCII")
+            raise ValueError("a space or a character outside ASCII: write names in the xn-- form, paths with %XX")
     if url[:8].lower() != "https://":
         raise ValueError("not https")
     rest = url[8:].split("#")[0]

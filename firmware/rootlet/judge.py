@@ -1,9 +1,11 @@
 """Judges the certificates of a server while Mbed TLS verifies them, and says why a handshake failed."""
 
 import gc
+import hashlib
 
 from . import mbedtls, memory, policy, x509
 from .errors import RootletError
+from .trust import pin_text
 
 _MARGIN = 8192
 
@@ -14,10 +16,13 @@ class Judge:
     def __init__(self, host, trust, now, roots=None):
         self.host = host
         self.roots = trust.roots if roots is None else roots
+        self.pins = trust.pins
+        self.pinned = not trust.pins
         self.now = now
         self.fault = None
         self.chain = []
         self.top = None
+        self.room = None
         self.leaf_seen = False
         # On rp2 memory that runs out is reported as "not correctly signed": then the difference must be told by this.
         self.free = gc.mem_free()
@@ -27,26 +32,45 @@ class Judge:
     def __call__(self, der, depth):
         # Nothing may be raised from here: it would jump through Mbed TLS and leak what it holds.
         try:
-            cert = x509.parse(der)
-            self.chain.append(x509.label(cert.subject))
-            policy.check_any(cert, self.now)
-            if self.top is None:
-                self.top = cert
-            if not self._is_root(der):
-                policy.check_signature(cert)
-            if depth:
-                policy.check_ca(cert)
-            else:
-                policy.check_server(cert, self.host)
-                self.leaf_seen = True
-            return 0
+            if not self.fault:
+                self._judge(der, depth)
+                return 0
         except RootletError as e:
             self.fault = e
         except x509.Malformed as e:
             self.fault = RootletError("CERT_MALFORMED", str(e))
         except MemoryError:
             self.fault = RootletError("TLS_MEMORY", "while a certificate was judged")
+        except Exception as e:  # such as a full stack
+            self.fault = RootletError("TLS_FAILED", "a certificate could not be judged: %s" % type(e).__name__)
         return mbedtls.X509_FATAL
+
+    def _judge(self, der, depth):
+        policy.check_length(depth)
+        cert = x509.parse(der)
+        self.chain.append(x509.label(cert.subject))
+        policy.check_any(cert, self.now)
+        if self.top is None:
+            self.top = cert
+        root = self._is_root(der)
+        if not root:
+            policy.check_signature(cert)
+        pin = None
+        if self.pins:
+            start, end = cert.spki
+            pin = hashlib.sha256(der[start:end]).digest()
+            self.pinned = self.pinned or pin in self.pins
+        if depth:
+            policy.check_ca(cert)
+            if not root:
+                policy.check_intermediate(cert)
+            self.room = policy.room_below(cert, self.room)
+            return
+        policy.check_server(cert)
+        policy.check_name(cert, der, self.host)
+        if not self.pinned:
+            raise RootletError("CERT_PIN", "the server's is " + pin_text(pin))
+        self.leaf_seen = True
 
     def _is_root(self, der):
         size = len(der)
@@ -64,8 +88,13 @@ class Judge:
         if alone and top.issuer == top.subject:
             return RootletError("CERT_SELF_SIGNED", "it is '%s'" % x509.label(top.subject))
         issuer = x509.label(top.issuer)
-        parsed = [x509.parse(root) for root in self.roots]
-        if top.issuer in [root.subject for root in parsed]:
+        parsed = self._parsed_roots()
+        named = [root for root in parsed if root.subject == top.issuer]
+        if named:
+            for root in named:
+                # Mbed TLS takes no CA as an issuer whose path length the chain exceeds.
+                if root.path_len is not None and root.path_len < len(self.chain) - 1:
+                    return RootletError("CERT_CHAIN", "path length %d of root '%s'" % (root.path_len, issuer))
             if self.scarce:
                 return RootletError("TLS_MEMORY", "%d B were free, a signature could not be checked" % self.free)
             return RootletError("CERT_UNKNOWN_CA", "a root named '%s' is embedded, but its key differs" % issuer)
@@ -73,6 +102,15 @@ class Judge:
         if alone and (top.has_aia or self._is_kin(parsed, top)):
             return RootletError("CERT_INCOMPLETE", "only the leaf came; its issuer '%s' did not" % issuer)
         return RootletError("CERT_UNKNOWN_CA", "the issuer is '%s'" % issuer)
+
+    def _parsed_roots(self):
+        parsed = []
+        for root in self.roots:
+            try:
+                parsed.append(x509.parse(root))
+            except x509.Malformed:
+                pass  # such a root is refused when it is embedded
+        return parsed
 
     @staticmethod
     def _is_kin(roots, top):
@@ -107,6 +145,8 @@ def _explain_mbedtls(code: int, judge):
         return RootletError("TLS_NOT_TLS", "what came is no TLS record")
     if code in mbedtls.VERSION:
         return RootletError("TLS_VERSION", "Mbed TLS code %d" % code)
+    if code == mbedtls.X509_CRITICAL:
+        return RootletError("CERT_EXTENSION", "Mbed TLS code %d" % code)
     if mbedtls.X509_RANGE[0] <= code <= mbedtls.X509_RANGE[1]:
         return RootletError("CERT_MALFORMED", "Mbed TLS code %d" % code)
     return RootletError("TLS_FAILED", "Mbed TLS code %s" % code)

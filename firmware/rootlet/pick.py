@@ -57,7 +57,10 @@ def choose(peek, trust):
 def known(issuers, trust):
     """The embedded roots if one of them has one of these names, else those of the root store: (name_hash, roots)."""
     for root in trust.roots:
-        name = name_hash(x509.parse(root).subject)
+        try:
+            name = name_hash(x509.parse(root).subject)
+        except x509.Malformed:
+            continue  # Mbed TLS may know it all the same, but it is not what is looked for here
         if name in issuers:
             return name, trust.roots
     return trust.store.find(issuers)

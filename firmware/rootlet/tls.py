@@ -26,6 +26,9 @@ CIPHERS = [
 
 def resolve(host, port):
     """Up to three socket addresses of a host. Raises RootletError DNS."""
+    for c in host:
+        if not 0x20 < ord(c) < 0x7F:
+            raise RootletError("DNS", "the name is not plain ASCII", "write it in its xn-- form (A-labels)")
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except OSError:
@@ -176,7 +179,7 @@ def connect(host, port, hello, trust, timeout_ms=15000):
     and remembered; a failure with the remembered root looks again, once.
 
     Args:
-        host: DNS name (also sent as SNI) or dotted IPv4 address; the certificate must name it.
+        host: DNS name in A-labels (also sent as SNI) or dotted IPv4 address; the certificate must name it.
         port: 1 to 65535. hello: bytes, at least one. trust: a trust.Trust.
         timeout_ms: for TCP and TLS together; also the stream's timeout for each later read or write.
     Returns a Stream.

@@ -32,14 +32,14 @@ class Trust:
         needs: the "tls" row of the board file (see memory.check), or None.
         floor: Unix seconds of the build, the lower bound for any clock.
         store: a store.Store of more roots, of which the one that is needed is used, or None.
+        pins: 32-byte digests; where there are any, a certificate of the chain must have one: see with_pins.
     Attributes beside these:
         choices: a pick.Choices, which root each host needed, where there is a store.
         cert, key: file names of the board's own certificate and private key (DER), or None: see with_identity.
-        pins: 32-byte digests; where there are any, a certificate of the chain must have one: see with_pins.
         psk: a psk.Psk in place of roots, or None: see psk.trust.
     """
 
-    def __init__(self, roots, now, needs=None, floor=0, store=None):
+    def __init__(self, roots, now, needs=None, floor=0, store=None, pins=()):
         self.roots = roots
         self.now = now
         self.needs = needs
@@ -47,7 +47,7 @@ class Trust:
         self.store = store
         self.choices = None
         self.cert = self.key = self.psk = None
-        self.pins = ()
+        self.pins = pins
         if store:
             from .pick import Choices
 

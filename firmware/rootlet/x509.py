@@ -12,6 +12,7 @@ _EKU = b"\x55\x1d\x25"
 _NAME_CONSTRAINTS = b"\x55\x1d\x1e"
 _AIA = b"\x2b\x06\x01\x05\x05\x07\x01\x01"
 SERVER_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x01"
+ANY_USAGE = b"\x55\x1d\x25\x00"
 _CN = b"\x55\x04\x03"
 _O = b"\x55\x04\x0a"
 _RSA = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
@@ -35,8 +36,12 @@ _SIGNATURES = {
     b"\x2b\x65\x70": "Ed25519",
     b"\x2b\x65\x71": "Ed448",
 }
-_MAX_NAMES = 200
 _MAX_EXTENSIONS = 40
+
+
+# Tags of names in a subject alternative name.
+DNS_NAME = 0x82
+IP_ADDRESS = 0x87
 
 
 class Malformed(Exception):
@@ -79,6 +84,14 @@ def _expect(der, pos, end, tag):
     return start, stop
 
 
+def _alone(der, pos, end, tag):
+    """As _expect, for an element that must fill its container."""
+    start, stop = _expect(der, pos, end, tag)
+    if stop != end:
+        raise Malformed("trailing bytes")
+    return start, stop
+
+
 def _time(der, pos, end):
     """A Time (RFC 5280 section 4.1.2.5) as (Unix seconds, end offset)."""
     tag, start, stop = tlv(der, pos, end)
@@ -105,21 +118,26 @@ class Certificate:
 
     version (3 for v3), not_before and not_after (Unix seconds), issuer and subject (DER bytes of the Name),
     key (("RSA", bits) or ("EC", curve) or ("other", 0)), signature (algorithm name),
-    dns (list of str), ips (list of bytes, 4 or 16 each), eku (list of OID bytes, or None where absent),
-    is_ca, key_usage (first octet, or None where absent), has_san, has_aia, name_constrained.
+    san (where the subject alternative names start and end in the DER, or None), names (how many of them are DNS names
+    or IP addresses: see alt_names), eku (list of OID bytes, or None where absent),
+    is_ca, path_len (int, or None where absent), key_usage (first octet, or None where absent),
+    critical (OID bytes of a critical extension that is not understood, or None), has_aia, name_constrained,
+    spki (where the SubjectPublicKeyInfo starts and ends in the DER, for pins).
     """
 
     def __init__(self):
         self.version = 1
-        self.dns = []
-        self.ips = []
+        self.san = None
+        self.names = 0
         self.eku = None
         self.is_ca = False
+        self.path_len = None
         self.key_usage = None
-        self.has_san = False
+        self.critical = None
         self.has_aia = False
         self.name_constrained = False
         self.key = ("other", 0)
+        self.spki = (0, 0)
         self.signature = ""
         self.issuer = b""
         self.subject = b""
@@ -134,12 +152,10 @@ def parse(der):
     Returns a Certificate. Raises Malformed for anything else.
     """
     cert = Certificate()
-    total = len(der)
-    start, end = _expect(der, 0, total, 0x30)
-    if end != total:
-        raise Malformed("trailing bytes")
+    start, end = _alone(der, 0, len(der), 0x30)
     pos, tbs_end = _expect(der, start, end, 0x30)
     sig_start, sig_end = _expect(der, tbs_end, end, 0x30)
+    _alone(der, sig_end, end, 0x03)
     cert.signature = _signature_name(der, sig_start, sig_end)
     tag, first, stop = tlv(der, pos, tbs_end)
     if tag == 0xA0:
@@ -156,15 +172,23 @@ def parse(der):
     cert.issuer = bytes(der[inner_end:pos])
     start, stop = _expect(der, pos, tbs_end, 0x30)
     cert.not_before, middle = _time(der, start, stop)
-    cert.not_after, _ = _time(der, middle, stop)
+    cert.not_after, middle = _time(der, middle, stop)
+    if middle != stop:
+        raise Malformed("trailing bytes")
     subject_at = stop
     _, pos = _expect(der, subject_at, tbs_end, 0x30)
     cert.subject = bytes(der[subject_at:pos])
     start, stop = _expect(der, pos, tbs_end, 0x30)
+    cert.spki = pos, stop
     cert.key = _key(der, start, stop)
     pos = stop
+    # What may follow, each once at most and in this order: issuerUniqueID, subjectUniqueID, extensions.
+    last = 0
     while pos < tbs_end:
         tag, start, pos = tlv(der, pos, tbs_end)
+        if tag not in (0x81, 0x82, 0xA3) or tag <= last:
+            raise Malformed("unknown element")
+        last = tag
         if tag == 0xA3:
             _extensions(cert, der, start, pos)
     return cert
@@ -199,55 +223,76 @@ def _key(der, pos, end):
 
 
 def _extensions(cert, der, pos, end):
-    pos, end = _expect(der, pos, end, 0x30)
-    count = 0
+    pos, end = _alone(der, pos, end, 0x30)
+    seen: list = []
     while pos < end:
-        count += 1
-        if count > _MAX_EXTENSIONS:
+        if len(seen) >= _MAX_EXTENSIONS:
             raise Malformed("too many extensions")
         start, pos = _expect(der, pos, end, 0x30)
         oid_start, oid_end = _expect(der, start, pos, 0x06)
+        oid = bytes(der[oid_start:oid_end])
+        if oid in seen:
+            raise Malformed("an extension twice")  # RFC 5280 section 4.2
+        seen.append(oid)
+        critical = False
         tag, start, stop = tlv(der, oid_end, pos)
         if tag == 0x01:
+            critical = _true(der, start, stop)
             tag, start, stop = tlv(der, stop, pos)
-        if tag != 0x04:
+        if tag != 0x04 or stop != pos:
             raise Malformed("extension without a value")
-        oid = bytes(der[oid_start:oid_end])
         if oid == _SAN:
-            cert.has_san = True
-            _names(cert, der, start, stop)
+            cert.san = _alone(der, start, stop, 0x30)
+            for tag, start, stop in alt_names(der, cert):
+                cert.names += tag in (DNS_NAME, IP_ADDRESS)
+                if tag == IP_ADDRESS and stop - start not in (4, 16):
+                    raise Malformed("bad IP address")
         elif oid == _EKU:
             cert.eku = _oids(der, start, stop)
         elif oid == _BASIC_CONSTRAINTS:
-            start, stop = _expect(der, start, stop, 0x30)
-            if start < stop:
-                tag, start, stop = tlv(der, start, stop)
-                cert.is_ca = tag == 0x01 and stop - start == 1 and der[start] == 0xFF
+            _basic(cert, der, start, stop)
         elif oid == _KEY_USAGE:
-            start, stop = _expect(der, start, stop, 0x03)
+            start, stop = _alone(der, start, stop, 0x03)
             cert.key_usage = der[start + 1] if stop - start >= 2 else 0
-        elif oid == _AIA:
-            cert.has_aia = True
         elif oid == _NAME_CONSTRAINTS:
             cert.name_constrained = True
+        else:
+            cert.has_aia = cert.has_aia or oid == _AIA
+            if critical:
+                cert.critical = oid
 
 
-def _names(cert, der, pos, end):
-    pos, end = _expect(der, pos, end, 0x30)
+def _true(der, start, end):
+    if end - start != 1 or der[start] not in (0, 0xFF):
+        raise Malformed("bad truth value")
+    return der[start] == 0xFF
+
+
+def _basic(cert, der, pos, end):
+    """BasicConstraints (RFC 5280 section 4.2.1.9)."""
+    pos, end = _alone(der, pos, end, 0x30)
+    if pos < end and der[pos] == 0x01:
+        _, start, pos = tlv(der, pos, end)
+        cert.is_ca = _true(der, start, pos)
+    if pos < end:
+        start, stop = _alone(der, pos, end, 0x02)
+        if not 1 <= stop - start <= 3 or der[start] & 0x80:
+            raise Malformed("bad path length")
+        cert.path_len = 0
+        for i in range(start, stop):
+            cert.path_len = cert.path_len << 8 | der[i]
+
+
+def alt_names(der, cert):
+    """The subject alternative names, (tag, start, end) each: read where they lie: a list of hundreds costs memory."""
+    pos, end = cert.san or (0, 0)
     while pos < end:
         tag, start, pos = tlv(der, pos, end)
-        if len(cert.dns) + len(cert.ips) >= _MAX_NAMES:
-            raise Malformed("too many names")
-        if tag == 0x82:
-            cert.dns.append(_ascii(der, start, pos))
-        elif tag == 0x87:
-            if pos - start not in (4, 16):
-                raise Malformed("bad IP address")
-            cert.ips.append(bytes(der[start:pos]))
+        yield tag, start, pos
 
 
 def _oids(der, pos, end):
-    pos, end = _expect(der, pos, end, 0x30)
+    pos, end = _alone(der, pos, end, 0x30)
     found: list = []
     while pos < end:
         start, pos = _expect(der, pos, end, 0x06)
@@ -257,9 +302,25 @@ def _oids(der, pos, end):
     return found
 
 
-def _ascii(der, start, end):
-    # Anything outside printable ASCII becomes "?", which matches no name and cannot disturb a log.
-    return "".join(chr(c) if 0x20 < c < 0x7F else "?" for c in bytes(der[start:end])).lower()
+def text(der, start, end, low=0x21):
+    """Bytes as ASCII text. Anything outside becomes "?", which matches no name and cannot disturb a log."""
+    raw = bytearray(der[start:end])
+    for i in range(len(raw)):
+        if not low <= raw[i] < 0x7F:
+            raw[i] = 0x3F
+    return bytes(raw).decode()
+
+
+def dotted(oid):
+    """An OID as text, such as 2.5.29.19, from its DER value; for people only."""
+    arcs: list = []
+    value = 0
+    for byte in oid[:24]:
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            arcs.extend((min(value // 40, 2), value - 40 * min(value // 40, 2)) if not arcs else (value,))
+            value = 0
+    return ".".join(str(arc) for arc in arcs)
 
 
 def label(name):
@@ -271,8 +332,9 @@ def label(name):
         start, stop = _expect(name, start, pos, 0x30)
         oid_start, oid_end = _expect(name, start, stop, 0x06)
         _, start, stop = tlv(name, oid_end, stop)
-        value = "".join(chr(c) if 0x20 <= c < 0x7F else "?" for c in bytes(name[start:stop]))
-        found[bytes(name[oid_start:oid_end])] = value[:64]
+        oid = bytes(name[oid_start:oid_end])
+        if oid in (_CN, _O):
+            found[oid] = text(name, start, min(stop, start + 64), 0x20)
     return found.get(_CN) or found.get(_O) or "(no name)"
 
 

@@ -1,4 +1,4 @@
-"""`rootlet certs`: what a board verifies by, and an audit of certificates."""
+"""`rootlet certs`: what a board verifies by, its renewal, and an audit of certificates."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from host_tools.failure import Exit, Failure
 
 app = typer.Typer(
-    help="Roots for boards, and an audit of certificates: `rootlet certs embed`, `store`, `audit`.",
+    help="What boards verify by: `rootlet certs embed`, `store`, `pin`; renewal: `rotate`; expiry: `audit`.",
     no_args_is_help=True,
 )
 
@@ -23,7 +23,7 @@ BuildTime = Annotated[
 
 @app.callback()
 def certs() -> None:
-    """Roots for boards, and an audit of all the certificates a project uses."""
+    """What boards verify by, its renewal, and an audit of all the certificates a project uses."""
 
 
 @app.command()
@@ -168,3 +168,18 @@ def audit(
     rows = auditing.audit(wanted, within_s=auditing.horizon(within), ca=ca, timeout=timeout)
     typer.echo(json.dumps(auditing.as_json(rows), indent=2) if as_json else auditing.text(rows))
     raise typer.Exit(int(Exit.FAILED if auditing.bad(rows) else Exit.OK))
+
+
+@app.command()
+def pin(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="PEM files or bundles, DER files.")],
+) -> None:
+    """Print the pin of each certificate's key, for mqtt.pins and https.pins (curl takes it too: --pinnedpubkey).
+
+    Example: rootlet certs pin ca-data/ca.crt.pem
+    """
+    from host_tools import pins
+
+    for path in files:
+        for found in pins.of_file(path):
+            typer.echo(f"{found.pin}  {found.key}  {found.subject or '(no name)'}")

@@ -37,7 +37,8 @@ def parse(der: bytes) -> None:
             assert e.code.startswith("CERT_")
     try:
         policy.check_any(cert, 1795239001)
-        policy.check_server(cert, "host.example")
+        policy.check_server(cert)
+        policy.check_name(cert, der, "host.example")
     except RootletError as e:
         assert e.code.startswith("CERT_")
 

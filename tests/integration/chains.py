@@ -52,6 +52,8 @@ def certificate(
     end: datetime.datetime = NOW + 30 * DAY,
     aia: bool = False,
     organisation: str = "Test",
+    path_len: int | None = None,
+    extra: tuple[x509.ExtensionType, bool] | None = None,
 ) -> Entity:
     """Issue a certificate; without an issuer it signs itself."""
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -64,9 +66,9 @@ def certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca, None), True)
+        .add_extension(x509.BasicConstraints(ca, path_len), True)
     )
-    if ca:
+    if ca and not (extra and isinstance(extra[0], x509.KeyUsage)):
         builder = builder.add_extension(
             x509.KeyUsage(False, False, False, False, False, True, True, False, False), True
         )
@@ -75,6 +77,8 @@ def certificate(
     names = [*map(x509.DNSName, dns), *(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips)]
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), False)
+    if extra:
+        builder = builder.add_extension(*extra)
     if aia:
         where = x509.UniformResourceIdentifier("http://ca.example/issuer.der")
         access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)

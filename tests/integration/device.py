@@ -45,7 +45,8 @@ CLIENTS = {}
 
 def get(step):
     limits = {k: step[k] for k in ("max_bytes", "redirects") if k in step}
-    with https.get(step["url"], TRUST, timeout_ms=TIMEOUT, **limits) as response:
+    trusted = TRUST.with_pins(step.get("pins"))
+    with https.get(step["url"], trusted, timeout_ms=TIMEOUT, **limits) as response:
         body = b"" if step.get("discard") else response.read()
         size = response.size
         for piece in response if step.get("discard") else ():

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from host_tools import certs, deploy
+from host_tools import certs, deploy, pins
 from host_tools.broker import Broker
 from host_tools.paths import ROOT
 from host_tools.servers import HttpsServer, SntpServer
@@ -133,6 +134,30 @@ def test_the_console_tells_each_step(pki: Pki, tmp_path: Path) -> None:
         assert "connected to localhost" in output and "mutual TLS" in output
         assert "lab-password" not in output
         assert json.loads((flash / "clock.json").read_text())["last_good"] > 1790000000
+
+
+def test_pins_of_the_page_and_of_the_broker(pki: Pki, tmp_path: Path) -> None:
+    """Each has its own: the CA's key is the page's pin, the broker's is another at first."""
+    (server,) = pins.of_file(pki.server.cert_pem)
+    (authority,) = pins.of_file(pki.authority.cert_pem)
+    (stranger,) = pins.of_file(pki.clients["observer"].cert_pem)
+    cert, key = pki.server.cert_pem, pki.server.key_pem
+    with (
+        running_broker(pki, tmp_path) as broker,
+        SntpServer() as sntp,
+        HttpsServer(cert, key, {"/": b"x"}) as https,
+    ):
+        config = settings(broker.port, sntp.port, https.port)
+        for page, of_broker, expected in (
+            ([authority.pin], [stranger.pin], ("GET https", f"CERT_PIN: .*{re.escape(server.pin)}")),
+            ([stranger.pin], [stranger.pin, server.pin], ("CERT_PIN: ", "connected to localhost")),
+        ):
+            config["https"]["pins"], config["mqtt"]["pins"] = page, of_broker
+            folder = tmp_path / expected[1][:9]
+            folder.mkdir()
+            with VirtualBoard(staged(pki, folder, config), script=SCRIPT) as board:
+                for text in expected:
+                    board.wait_for(text, 30)
 
 
 def test_a_page_that_fails_does_not_keep_readings_back(pki: Pki, tmp_path: Path) -> None:

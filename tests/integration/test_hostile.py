@@ -6,14 +6,20 @@ import subprocess
 import time
 
 import pytest
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from host_tools import pins
 from tests.device_runner import INTERPRETERS, run_job
+from tests.forge import usage
 from tests.integration import hostile
 from tests.integration.chains import DAY, NOW, certificate, rsa_key, sha1_certificate, write
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
 TIMEOUT_MS = 1500
+UNKNOWN = x509.ObjectIdentifier("1.3.6.1.4.1.99999.1")
+SIGNS = (usage("digital_signature", "key_cert_sign"), True)
+ONLY = x509.NameConstraints([x509.DNSName("localhost")], None)
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +32,11 @@ def chains(root, folder):
     other = certificate("Other Root", ca=True, organisation="Strangers")
     twin = certificate("Test Root", ca=True)
     middle = certificate("Middle", root, ca=True)
+    short = certificate("Short", root, ca=True, path_len=0)
+    deep = certificate("Deep", short, ca=True)
+    shallow = certificate("Shallow Root", ca=True, path_len=0)
+    (folder / "shallow.der").write_bytes(shallow.der())
+    below = certificate("Below", shallow, ca=True)
     home = {"dns": ("localhost",), "ips": ("127.0.0.1",)}
     return {
         "good": (None, "", "localhost", [certificate("a", root, **home)]),
@@ -53,9 +64,31 @@ def chains(root, folder):
         ),
         "leaf as CA": (("CERT_USAGE", "CERT_INCOMPLETE"), "leaf", "localhost",
                        [certificate("a", leaf := certificate("leaf", root, **home), **home), leaf]),
+        "leaf is a CA": ("CERT_USAGE", "is a CA", "localhost", [certificate("a", root, ca=True, extra=SIGNS, **home)]),
+        # Mbed TLS takes no issuer whose path length is exceeded, so it ends the chain below that one.
+        "path length": (("CERT_CHAIN", "CERT_UNKNOWN_CA"), "", "localhost", [certificate("a", deep, **home), deep, short]),
+        "path length of the root": ("CERT_CHAIN", "path length", "localhost", [certificate("a", below, **home), below]),
+        "too long": ("CERT_CHAIN", "9 certificates", "localhost", long_chain(root, home)),
+        "unknown critical extension": (
+            "CERT_EXTENSION", "", "localhost",
+            [certificate("a", root, extra=(x509.UnrecognizedExtension(UNKNOWN, b"\x05\0"), True), **home)],
+        ),
+        "name constraints": (
+            "CERT_EXTENSION", "name constraints", "localhost",
+            [certificate("a", named := certificate("Named", root, ca=True, extra=(ONLY, False)), **home), named],
+        ),
+        "good, six intermediates": (None, "", "localhost", long_chain(root, home, 6)),
         "RSA 1024": ("CERT_WEAK_KEY", "RSA 1024", "localhost", [certificate("a", root, key=rsa_key(1024), **home)]),
         "SHA-1": ("CERT_WEAK_SIGNATURE", "SHA1", "localhost", [sha1_certificate(folder, "a", root, "localhost")]),
     }  # fmt: skip
+
+
+def long_chain(root, home, between=7):
+    """Leaf first, with so many CAs between it and the root."""
+    chain = [root]
+    for i in range(between):
+        chain.insert(0, certificate(f"CA {i}", chain[0], ca=True))
+    return [certificate("a", chain[0], **home), *chain[:-1]]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +99,8 @@ def folder(tmp_path_factory, root):
 
 
 def ask(interpreter, folder, urls, **extra):
-    job = {"roots": ["root.der"], "clock": int(NOW.timestamp()) + 60, "timeout_ms": TIMEOUT_MS}
+    roots = ["root.der", *(path.name for path in folder.glob("shallow.der"))]
+    job = {"roots": roots, "clock": int(NOW.timestamp()) + 60, "timeout_ms": TIMEOUT_MS}
     steps = [{"do": "get", "url": url, **extra} for url in urls]
     return run_job(interpreter, {**job, "steps": steps}, folder)
 
@@ -152,6 +186,30 @@ def test_behaviour(interpreter, folder, root):
     assert got == {name: code for name, (code, _) in cases.items()}
     late = {name: result["ms"] for name, result in zip(cases, results, strict=True) if result["ms"] > TIMEOUT_MS + 1000}
     assert not late, "a deadline was not kept"
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_pins(interpreter, folder, root):
+    """The current key or the next one, of any certificate of the chain; otherwise no byte is sent."""
+    middle = certificate("Middle", root, ca=True)
+    leaf = certificate("a", middle, dns=("localhost",))
+    own, above, top, other = (pins.of_der(e.der()) for e in (leaf, middle, root, certificate("Other", ca=True)))
+    asked = []
+
+    def handler(conn, ending):
+        asked.append(conn)
+        hostile.replies(OK)(conn, ending)
+
+    context = hostile.tls_context(*write(folder, "pinned", leaf, middle))
+    job = {"roots": ["root.der"], "clock": int(NOW.timestamp()) + 60, "timeout_ms": TIMEOUT_MS}
+    wanted = ([own], [other, above], [top], [other], None)
+    with hostile.serve(hostile.over_tls(context, handler)) as port:
+        url = f"https://localhost:{port}/"
+        steps = [{"do": "get", "url": url, "pins": texts} for texts in wanted]
+        results = run_job(interpreter, {**job, "steps": steps}, folder)
+    assert [r.get("code") or r["body"] for r in results] == ["hello", "hello", "hello", "CERT_PIN", "hello"]
+    assert own in results[3]["fact"]
+    assert len(asked) == 4
 
 
 @pytest.mark.parametrize("interpreter", INTERPRETERS)

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
-from host_tools import ca, certs
+from host_tools import ca, certs, pins
 from host_tools.commands.certs import app
 from host_tools.failure import Failure
+from tests import forge
 
 BUILD_TIME = 1_790_000_000
 START = datetime.fromtimestamp(BUILD_TIME, UTC) - timedelta(days=10)
@@ -242,3 +243,49 @@ def test_command_line(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "CN=Acme root" in result.output and f"{len(authority.cert_der.read_bytes())} bytes DER" in result.output
     assert load(out).BUILD_TIME == 1790000000
+
+
+def openssl_pin(cert: x509.Certificate) -> str:
+    """The pin as curl's manual has it made."""
+    steps = (["x509", "-pubkey", "-noout"], ["pkey", "-pubin", "-outform", "der"], ["dgst", "-sha256", "-binary"],
+             ["enc", "-base64"])  # fmt: skip
+    data = cert.public_bytes(PEM)
+    for step in steps:
+        data = subprocess.run(["openssl", *step], input=data, capture_output=True, check=True, timeout=30).stdout
+    return "sha256//" + data.decode().strip()
+
+
+@pytest.mark.parametrize("encoding", [PEM, DER])
+def test_pins_are_those_of_openssl(tmp_path: Path, encoding: Any) -> None:
+    made = [root(key) for key in (ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048),
+                                  ed25519.Ed25519PrivateKey.generate())]  # fmt: skip
+    if encoding is DER:
+        made = made[:1]
+    path = tmp_path / "bundle"
+    path.write_bytes(b"".join(cert.public_bytes(encoding) for cert in made))
+    expected = [openssl_pin(cert) for cert in made]
+    assert [found.pin for found in pins.of_file(path)] == expected
+    result = CliRunner().invoke(app, ["pin", str(path)], catch_exceptions=False)
+    assert [line.split()[0] for line in result.output.splitlines()] == expected
+    assert result.output.splitlines()[0].split()[1] == "P-384"
+
+
+def test_no_pin_of_a_private_key_or_of_nothing(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    path = tmp_path / "k.pem"
+    path.write_bytes(key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    with pytest.raises(Failure, match="holds a private key"):
+        pins.of_file(path)
+    with pytest.raises(Failure, match="cannot read"):
+        pins.of_file(tmp_path / "absent")
+
+
+def test_roots_that_the_reader_of_a_board_refuses_are_refused(tmp_path: Path) -> None:
+    spec = forge.Spec("Twice", ca=True, usage=forge.usage("key_cert_sign"), aki=False)
+    spec.extra = [("2.5.29.32", b"\x30\x06\x30\x04\x06\x02\x2a\x03", False)] * 2
+    path = tmp_path / "twice.der"
+    path.write_bytes(forge.issue(spec, spec))
+    for function in (lambda: certs.embed([path], tmp_path / "t.py", BUILD_TIME), lambda: pins.of_file(path)):
+        with pytest.raises(Failure) as caught:
+            function()
+        assert "a board could not read it: an extension twice" in caught.value.because

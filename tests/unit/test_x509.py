@@ -21,6 +21,9 @@ def plain(value):
 for line in open(sys.argv[2]):
     der = binascii.unhexlify(line.strip())
     cert = x509.parse(memoryview(der))
+    named = list(x509.alt_names(der, cert))
+    cert.dns = [x509.text(der, start, end).lower() for tag, start, end in named if tag == x509.DNS_NAME]
+    cert.ips = [der[start:end] for tag, start, end in named if tag == x509.IP_ADDRESS]
     out = {name: plain(getattr(cert, name)) for name in json.loads(sys.argv[3])}
     out["label"] = x509.label(cert.subject)
     print(json.dumps(out))

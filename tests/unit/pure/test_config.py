@@ -12,6 +12,8 @@ GOOD = {
     "sensors": [{"kind": "simulated", "name": "demo"}],
 }
 
+PIN = "sha256//AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
 
 def changed(path, value):
     data = json.loads(json.dumps(GOOD))
@@ -58,11 +60,34 @@ def test_each_wrong_value_names_key_value_and_fix():
         (["sensors", 0, "every_s"], 0, "sensors[0].every_s", "0"),
         (["clock"], {"servers": "pool"}, "clock.servers", '"pool"'),
         (["mqtt"], None, "mqtt", "null"),
+        (["mqtt", "host"], "broker.example\n", "mqtt.host", '"broker.example\\n"'),
+        (["mqtt", "pins"], [], "mqtt.pins", "[]"),
+        (["mqtt", "pins"], PIN, "mqtt.pins", '"%s"' % PIN),
+        (["mqtt", "pins"], [PIN] * 5, "mqtt.pins", "[…]"),
+        (["mqtt", "pins"], [PIN, PIN[:-1]], "mqtt.pins", "[…]"),
+        (["mqtt", "pins"], [PIN, 7], "mqtt.pins", "[…]"),
+        (["https"], {"url": "https://x", "pins": ["x"]}, "https.pins", "[…]"),
     ):
         e = error(changed(path, value))
         assert e.code == "CONFIG"
         assert e.fact.startswith(key + " is " + shown + ": "), e.fact
         assert e.fix, e.fact
+
+
+def test_names_with_other_letters_are_told_to_be_written_in_ascii():
+    e = error(changed(["mqtt", "host"], "b\u00fccher.example"))
+    assert e.code == "CONFIG"
+    assert "xn--" in e.fix
+    e = error(changed(["https"], {"url": "https://b\u00fccher.example/"}))
+    assert "xn--" in e.fix
+    assert config.check(changed(["mqtt", "host"], "xn--bcher-kva.example"))
+
+
+def test_pins():
+    assert config.check(GOOD)["mqtt"]["pins"] is None
+    assert config.check(changed(["mqtt", "pins"], [PIN] * 4))["mqtt"]["pins"] == [PIN] * 4
+    checked = config.check(changed(["https"], {"url": "https://x", "pins": [PIN]}))
+    assert checked["https"]["pins"] == [PIN]
 
 
 def test_missing_and_unknown_keys():
