@@ -2,8 +2,9 @@
 
 CONN_EOF = -0x7280
 CLOSE_NOTIFY = -0x7880
+X509_FATAL = -0x3000
 
-# Socket errors, by the numbers of lwIP, newlib, Linux and macOS. MicroPython turns Mbed TLS's own low-level numbers into
+# Socket errors, by the numbers of lwIP, newlib, Linux and macOS. MicroPython turns the low-level numbers of Mbed TLS into
 # positive ones as well, so that 16 and 106 are "out of memory" of its big numbers and of its ASN.1.
 _ERRNO = (
     ("TLS_MEMORY", b"\x0c\x10\x17\x6a"),  # ENOMEM; -0x10, -0x17, -0x6A
