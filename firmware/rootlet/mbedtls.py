@@ -8,9 +8,9 @@ X509_FATAL = -0x3000
 # positive ones as well, so that 16 and 106 are "out of memory" of its big numbers and of its ASN.1.
 _ERRNO = (
     ("TLS_MEMORY", b"\x0c\x10\x17\x6a"),  # ENOMEM; -0x10, -0x17, -0x6A
-    ("NET_CLOSED", b"\x20\x36\x67\x68\x6b\x80"),  # EPIPE, ECONNRESET, ECONNABORTED, ENOTCONN
+    ("NET_CLOSED", b"\x20\x36\x67\x68\x6b\x71\x80"),  # EPIPE, ECONNRESET, ECONNABORTED (113 on esp32), ENOTCONN
     ("NET_TIMEOUT", b"\x3c\x6e\x74"),  # ETIMEDOUT
-    ("TCP", b"\x05\x41\x64\x65\x71\x72\x76"),  # EIO, ENETDOWN, ENETUNREACH, EHOSTUNREACH
+    ("TCP", b"\x05\x41\x64\x65\x72\x76"),  # EIO, ENETDOWN, ENETUNREACH, EHOSTUNREACH
 )
 # High-level numbers of Mbed TLS are multiples of 0x80: one byte each, the number shifted by 7.
 _HIGH = (
