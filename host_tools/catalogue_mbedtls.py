@@ -244,7 +244,8 @@ _ROWS = """
 
 # number (positive): (name without prefix, what it means).
 ERRORS = {
-    int(number, 16): (name, meaning) for number, name, meaning in (row.split(" ", 2) for row in _ROWS.split("\n") if row)
+    int(number, 16): (name, meaning)
+    for number, name, meaning in (row.split(" ", 2) for row in _ROWS.split("\n") if row)
 }
 NUMBERS = {name: number for number, (name, _) in ERRORS.items()}
 # On a board these numbers cannot be told from an errno; by name they can.

@@ -107,7 +107,8 @@ OPENSSL = (
     Text("no protocols available", ("TLS_VERSION",)),
     Text("wrong version number", ("TLS_NOT_TLS",), "The first bytes were no TLS record."),
     Text("unknown protocol", ("TLS_NOT_TLS",)),
-    Text("http request", ("TLS_NOT_TLS",), "A client speaks plain HTTP to a TLS port."),
+    Text("SSL routines::http request", ("TLS_NOT_TLS",), "A client speaks plain HTTP to a TLS port."),
+    Text("[SSL: HTTP_REQUEST] http request", ("TLS_NOT_TLS",), "A client speaks plain HTTP to a TLS port."),
     Text("record layer failure", ("TLS_NOT_TLS",)),
     Text("packet length too long", ("TLS_NOT_TLS",)),
     Text("peer did not return a certificate", ("TLS_REFUSED",), "The client sent no certificate, and this server wants one."),
@@ -196,7 +197,12 @@ ERRNO = {
 }
 
 # What the state names of the board files lead to.
-WLAN = {"wrong_password": "WIFI_WRONG_PASSWORD", "no_ap": "WIFI_NO_AP", "no_ip": "WIFI_NO_DHCP", "failed": "WIFI_FAILED"}
+WLAN = {
+    "wrong_password": "WIFI_WRONG_PASSWORD",
+    "no_ap": "WIFI_NO_AP",
+    "no_ip": "WIFI_NO_DHCP",
+    "failed": "WIFI_FAILED",
+}
 
 # CONNACK return codes, MQTT 3.1.1 section 3.2.2.3.
 CONNACK = {

@@ -8,6 +8,7 @@ from host_tools.commands.boards import boards
 from host_tools.commands.broker import broker
 from host_tools.commands.demo import demo
 from host_tools.commands.deploy import deploy
+from host_tools.commands.explain import explain
 from host_tools.commands.sim import sim
 from host_tools.commands.watch import watch
 
@@ -20,5 +21,7 @@ app = typer.Typer(
 )
 for command in (demo, boards, deploy, watch, sim, broker, bench):
     app.command()(command)
+# Numbers may be negative, so an unknown option is taken as text.
+app.command(context_settings={"ignore_unknown_options": True})(explain)
 app.add_typer(ca.app, name="ca")
 app.add_typer(certs.app, name="certs")
