@@ -47,7 +47,7 @@ ENTRIES = {
         (
             "The SSID is misspelt; case counts.",
             "The network is on 5 GHz or 6 GHz only; these boards hear 2.4 GHz.",
-            "wifi.country is not set, and the access point uses channel 12 or 13.",
+            "The country is not set (wifi.country), and the access point uses channel 12 or 13.",
             "The board is too far away, or its antenna is covered by metal.",
         ),
         "'home': no_ap",
@@ -411,7 +411,7 @@ ENTRIES = {
     ),
     "HTTP_TOO_LARGE": Entry(
         "http",
-        ("The page has grown, or is another one than was meant.", "max_bytes is set too low."),
+        ("The page has grown, or is another one than was meant.", "The limit, max_bytes, is set too low."),
         "524288 bytes announced, 262144 allowed",
     ),
     "HTTP_INSECURE_REDIRECT": Entry(

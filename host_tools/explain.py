@@ -49,8 +49,8 @@ def wlan_statuses() -> dict[int, list[tuple[str, str]]]:
 
     boards: dict[tuple[int, str], list[str]] = {}
     for board in all_boards():
-        for number, state in board["wlan"]["status"].items():
-            boards.setdefault((int(number), state), []).append(board["id"])
+        for status, state in board["wlan"]["status"].items():
+            boards.setdefault((int(status), state), []).append(board["id"])
     table: dict[int, list[tuple[str, str]]] = {}
     for (number, state), ids in sorted(boards.items()):
         table.setdefault(number, []).append((state, ", ".join(ids)))
@@ -61,7 +61,7 @@ def _mbedtls(number: int, said: str, score: float = 85) -> Iterator[Found]:
     """number: of either sign, 256 or more without it."""
     number = -abs(number)
     high, low = mbedtls.split(number)
-    if high not in mbed.ERRORS or (low and low not in mbed.ERRORS):
+    if number < -0x7FFF or high not in mbed.ERRORS or (low and low not in mbed.ERRORS):
         return
     name = mbed.name(number)
     note = f"{name} (-0x{-number:04X}, {number}): {mbed.meaning(number)}."
@@ -181,7 +181,7 @@ def _within(text: str) -> Iterator[Found]:
     for rule, make in _RULES:
         for match in re.finditer(rule, text):
             for found in make(match):
-                yield replace(found, span=match.span(), fact=_line_around(text, match.span()))
+                yield replace(found, span=match.span(1), fact=_line_around(text, match.span()))
     for pattern, i in _texts():
         for match in pattern.finditer(text):
             row = TEXTS[i]

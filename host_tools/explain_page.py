@@ -21,8 +21,8 @@ rootlet explain "OSError: (-30592, 'MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE')"
 
 It takes a code, a number, or any line of a board's console or a broker's log. Looking for an exact text that is not
 Rootlet's? See the [texts of MicroPython and Mbed TLS](#texts-of-micropython-and-mbed-tls), of
-[OpenSSL and Python](#texts-of-openssl-and-pythons-ssl), of [brokers and systems](#texts-of-brokers-and-systems), and the
-numbers of [Mbed TLS](#numbers-of-mbed-tls), [sockets](#numbers-of-sockets), [WiFi](#numbers-of-wifi),
+[OpenSSL and Python](#texts-of-openssl-and-pythons-ssl), of [brokers and systems](#texts-of-brokers-and-systems), and
+the numbers of [Mbed TLS](#numbers-of-mbed-tls), [sockets](#numbers-of-sockets), [WiFi](#numbers-of-wifi),
 [MQTT](#numbers-of-mqtt) and [TLS alerts](#numbers-of-tls-alerts).
 """
 
@@ -74,8 +74,8 @@ def _lines() -> Iterator[str]:
     yield from _texts(OTHERS)
     yield "\n## Numbers of Mbed TLS\n"
     yield (
-        "MicroPython raises `OSError(number, name)`. A number may be a sum of two: -0x262E is -0x2600 with -0x002E. The small ones, "
-        "up to 127, come only in such sums."
+        "MicroPython raises `OSError(number, name)`. A number may be a sum of two: -0x262E is -0x2600 with -0x002E. "
+        "The small ones, up to 127, come only in such sums."
     )
     yield from _table("number", "", "name", "meaning", "look at")
     for number, (name, meaning) in sorted(mbed.ERRORS.items()):

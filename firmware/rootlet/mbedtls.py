@@ -7,7 +7,7 @@ X509_FATAL = -0x3000
 # Socket errors, by the numbers of lwIP, newlib, Linux and macOS. MicroPython turns the low-level numbers of Mbed TLS into
 # positive ones as well, so that 16 and 106 are "out of memory" of its big numbers and of its ASN.1.
 _ERRNO = (
-    ("TLS_MEMORY", b"\x0c\x10\x17\x6a"),  # ENOMEM; -0x10, -0x17, -0x6A
+    ("TLS_MEMORY", b"\x0c\x10\x6a"),  # ENOMEM; -0x10, -0x6A
     ("NET_CLOSED", b"\x20\x36\x67\x68\x6b\x71\x80"),  # EPIPE, ECONNRESET, ECONNABORTED (113 on esp32), ENOTCONN
     ("NET_TIMEOUT", b"\x3c\x6e\x74"),  # ETIMEDOUT
     ("TCP", b"\x05\x41\x64\x65\x72\x76"),  # EIO, ENETDOWN, ENETUNREACH, EHOSTUNREACH
@@ -50,7 +50,7 @@ def catalogue_code(number):
         return "TLS_FAILED"
     else:
         high, low = split(number)
-        if low in b"\x10\x17\x6a":
+        if low in (0x10, 0x6A):
             return "TLS_MEMORY"
         table, key = _HIGH, high >> 7
     for code, keys in table:

@@ -11,7 +11,7 @@ import pytest
 from host_tools.paths import ROOT
 
 COMMANDS = [
-    ["demo"], ["boards"], ["deploy"], ["watch"], ["sim"], ["broker"], ["bench"],
+    ["demo"], ["boards"], ["deploy"], ["watch"], ["sim"], ["broker"], ["bench"], ["explain"],
     ["ca", "init"], ["ca", "issue", "server"], ["ca", "issue", "device"], ["ca", "list"], ["ca", "show"],
     ["certs", "embed"],
 ]  # fmt: skip
