@@ -388,7 +388,7 @@ ENTRIES = {
             "The URL starts with http://, which is not encrypted.",
             "It holds a space, a letter outside ASCII, or a user name.",
         ),
-        "'http://api.example/': not https",
+        "not https",
     ),
     "HTTP_TIMEOUT": Entry(
         "http",
@@ -444,7 +444,7 @@ ENTRIES = {
     "MQTT_PACKET": Entry(
         "mqtt",
         ("The port speaks TLS, but not MQTT: a web server, or MQTT over WebSocket.", "The broker speaks MQTT 5 only."),
-        "no CONNACK, but 48545450",
+        "no CONNACK, but b'HTTP'",
     ),
     "MQTT_TOO_LARGE": Entry(
         "mqtt",

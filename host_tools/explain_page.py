@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from host_tools import catalogue_mbedtls as mbed
 from host_tools.catalogue import ENTRIES, GROUPS
 from host_tools.catalogue_texts import ALERT_NOTE, ALERTS, BOARD, CONNACK, ERRNO, OPENSSL, OTHERS, WLAN, Text
-from host_tools.explain import wlan_statuses, board_text
+from host_tools.explain import board_text, wlan_statuses
 from rootlet import mbedtls
 from rootlet.errors import words
 

@@ -4,8 +4,8 @@ CONN_EOF = -0x7280
 CLOSE_NOTIFY = -0x7880
 X509_FATAL = -0x3000
 
-# Socket errors, by the numbers of lwIP, newlib, Linux and macOS. MicroPython turns the low-level numbers of Mbed TLS into
-# positive ones as well, so that 16 and 106 are "out of memory" of its big numbers and of its ASN.1.
+# Socket errors, by the numbers of lwIP, newlib, Linux and macOS. MicroPython turns low-level numbers of Mbed TLS into
+# positive ones, too, so that 16 and 106 are "out of memory" of its big numbers and of its ASN.1.
 _ERRNO = (
     ("TLS_MEMORY", b"\x0c\x10\x6a"),  # ENOMEM; -0x10, -0x6A
     ("NET_CLOSED", b"\x20\x36\x67\x68\x6b\x71\x80"),  # EPIPE, ECONNRESET, ECONNABORTED (113 on esp32), ENOTCONN

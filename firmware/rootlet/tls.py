@@ -19,18 +19,22 @@ _TRIES = 3
 
 def resolve(host, port):
     """Up to three socket addresses of a host. Raises RootletError DNS."""
+    fact = "no address for '%s'" % host
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-    except OSError:
-        found = []
+    except OSError as e:
+        raise RootletError("DNS", "%s (error %s)" % (fact, e.args[0])) from None
     if not found:
-        raise RootletError("DNS", "no address for '%s'" % host)
+        raise RootletError("DNS", fact)
     return [row[-1] for row in found if row[1] == socket.SOCK_STREAM][:_TRIES]
 
 
 def _dial(address, host, port, deadline):
     """A connected, non-blocking TCP socket."""
     raw = socket.socket()
+    where = "%s:%d" % (host, port)
+    if isinstance(address, tuple) and address[0] != host:
+        where += " at " + address[0]  # on a board; the unix port has packed addresses
     try:
         raw.setblocking(False)
         try:
@@ -42,7 +46,7 @@ def _dial(address, host, port, deadline):
         poller.register(raw, WRITE)
         flags = wait(poller, deadline)
         if not flags:
-            raise RootletError("TCP_TIMEOUT", "%s:%d" % (host, port))
+            raise RootletError("TCP_TIMEOUT", where)
         if flags & (select.POLLERR | select.POLLHUP):
             raw.recv(1)  # raises what went wrong
             raise OSError(errno.ECONNREFUSED)
@@ -54,7 +58,7 @@ def _dial(address, host, port, deadline):
     except OSError as e:
         raw.close()
         refused = e.args and e.args[0] in (errno.ECONNREFUSED, 111, 61, 104, 103)
-        raise RootletError("TCP_REFUSED" if refused else "TCP", "%s:%d, error %s" % (host, port, e.args[0])) from None
+        raise RootletError("TCP_REFUSED" if refused else "TCP", "%s, error %s" % (where, e.args[0])) from None
     except RootletError:
         raw.close()
         raise
@@ -66,8 +70,8 @@ def _context(trust, judge):
     try:
         for root in trust.roots:
             context.load_verify_locations(root)
-    except (ValueError, OSError):
-        raise RootletError("TLS_NO_ROOTS", "an embedded root cannot be loaded") from None
+    except (ValueError, OSError) as e:
+        raise RootletError("TLS_NO_ROOTS", "a root of %d bytes: %s" % (len(root), e.args[-1])) from None
     if trust.cert:
         cert, key = read_file(trust.cert), read_file(trust.key)
         try:

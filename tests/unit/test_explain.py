@@ -148,7 +148,7 @@ def test_errno_on_the_board_and_in_the_table_agree() -> None:
         ("error:0A000410:SSL routines::sslv3 alert handshake failure:SSL alert number 40", "TLS_VERSION", None),
         ("error:0A00009C:SSL routines::http request", "TLS_NOT_TLS", None),
         ("Client pico1 already connected, closing old connection.", "MQTT_CLOSED", None),
-        ("WIFI_FAILED: joining failed; 'home': failed (status 203); try: a", "WIFI_FAILED", "'home': failed (status 203)"),
+        ("WIFI_FAILED: it failed; 'a': failed (status 203); try: a", "WIFI_FAILED", "'a': failed (status 203)"),
     ],
 )  # fmt: skip
 def test_what_people_paste(text: str, code: str, fact: str | None) -> None:
