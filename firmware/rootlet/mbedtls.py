@@ -45,21 +45,26 @@ def catalogue_code(number):
     Returns TLS_REFUSED for any alert, NET_CLOSED for any end of the connection: the caller knows in what state it came.
     """
     if -256 < number < 256:
-        table, key = _ERRNO, abs(number)
-    elif not -0x8000 < number < 0:
+        return _look_up(_ERRNO, abs(number)) or "TLS_FAILED"
+    if not -0x8000 < number < 0:
         return "TLS_FAILED"
-    else:
-        high, low = split(number)
-        if low in (0x10, 0x6A):
-            return "TLS_MEMORY"
-        table, key = _HIGH, high >> 7
+    high, low = split(number)
+    if low in (0x10, 0x6A):
+        return "TLS_MEMORY"
+    key = high >> 7
+    code = _look_up(_HIGH, key)
+    if code:
+        return code
+    if 0x41 <= key <= 0x53:  # X509_*
+        return "CERT_MALFORMED"
+    # PEM_*, PKCS12_*, PKCS5_*, PK_*: what reads a private key
+    if 0x21 <= key <= 0x29 or 0x3C <= key <= 0x3F or 0x5C <= key <= 0x5F or 0x71 <= key <= 0x7D:
+        return "TLS_IDENTITY"
+    return "TLS_FAILED"
+
+
+def _look_up(table, key):
     for code, keys in table:
         if key in keys:
             return code
-    if table is _HIGH:
-        if 0x41 <= key <= 0x53:  # X509_*
-            return "CERT_MALFORMED"
-        # PEM_*, PKCS12_*, PKCS5_*, PK_*: what reads a private key
-        if 0x21 <= key <= 0x29 or 0x3C <= key <= 0x3F or 0x5C <= key <= 0x5F or 0x71 <= key <= 0x7D:
-            return "TLS_IDENTITY"
-    return "TLS_FAILED"
+    return None
