@@ -69,6 +69,8 @@ def _mbedtls(number: int, said: str, score: float = 85) -> Iterator[Found]:
     if "FATAL_ALERT" in name:
         codes = ("TLS_REFUSED", "TLS_VERSION")
         note += " " + ALERT_NOTE
+    elif "PK_KEY_INVALID_FORMAT" in name:
+        codes = ("CERT_MALFORMED", "TLS_IDENTITY")
     elif codes == ("NET_CLOSED",):
         codes = ("NET_CLOSED", "TLS_CLOSED", "TLS_REFUSED")
     yield from _spread(codes, Found("", said, note, score=score))
