@@ -3,6 +3,7 @@
 CONN_EOF = -0x7280
 CLOSE_NOTIFY = -0x7880
 X509_FATAL = -0x3000
+X509_CRITICAL = -0x2562  # a critical extension that it does not know, also one with a wrong tag
 
 # Socket errors, by the numbers of lwIP, newlib, Linux and macOS. MicroPython turns low-level numbers of Mbed TLS into
 # positive ones, too, so that 16 and 106 are "out of memory" of its big numbers and of its ASN.1.
@@ -27,8 +28,8 @@ _HIGH = (
     ("CERT_UNKNOWN_CA", b"\x4e"),  # CERT_VERIFY_FAILED
     ("CERT_WEAK_SIGNATURE", b"\x41\x4c"),  # X509_FEATURE_UNAVAILABLE, UNKNOWN_SIG_ALG
     ("CERT_WEAK_KEY", b"\x73\x74\x79\x9d"),  # PK_FEATURE_UNAVAILABLE, UNKNOWN_NAMED_CURVE, UNKNOWN_PK_ALG, ECP_…
-    # X509_FATAL_ERROR, PK_INVALID_ALG, PK_INVALID_PUBKEY, PK_KEY_INVALID_FORMAT (the server's key: ours fails when it is
-    # loaded, as a ValueError), BAD_CERTIFICATE
+    # X509_FATAL_ERROR, PK_INVALID_ALG, PK_INVALID_PUBKEY, PK_KEY_INVALID_FORMAT (the server's key: a bad one of our own
+    # is a ValueError when it is loaded), BAD_CERTIFICATE
     ("CERT_MALFORMED", b"\x60\x75\x76\x7a\xf4"),
     ("TLS_IDENTITY", b"\xd9\xe9\xec"),  # UNKNOWN_IDENTITY, NO_CLIENT_CERTIFICATE, PRIVATE_KEY_REQUIRED
 )
@@ -50,6 +51,8 @@ def catalogue_code(number):
         return _look_up(_ERRNO, abs(number)) or "TLS_FAILED"
     if not -0x8000 < number < 0:
         return "TLS_FAILED"
+    if number == X509_CRITICAL:
+        return "CERT_EXTENSION"
     high, low = split(number)
     if low in (0x10, 0x6A):
         return "TLS_MEMORY"

@@ -52,9 +52,10 @@ def test_the_handshake():
 def test_certificates():
     assert catalogue_code(-0x2700) == "CERT_UNKNOWN_CA"
     assert catalogue_code(-0x262E) == "CERT_WEAK_SIGNATURE"
+    assert catalogue_code(-0x2562) == "CERT_EXTENSION"
     assert catalogue_code(-0x3C80) == "CERT_WEAK_KEY"
     assert catalogue_code(-0x3A2E) == "CERT_WEAK_KEY"
-    for number in (-0x2180, -0x21E2, -0x2562, -0x2980, -0x3000, -0x7A00, -0x3D62):
+    for number in (-0x2180, -0x21E2, -0x2566, -0x2980, -0x3000, -0x7A00, -0x3D62):
         assert catalogue_code(number) == "CERT_MALFORMED", number
     for number in (-0x3D80, -0x1080, -0x2E00, -0x1F80):
         assert catalogue_code(number) == "TLS_IDENTITY", number
