@@ -122,8 +122,8 @@ class Clock:
         host, _, port = server.partition(":")
         try:
             address = socket.getaddrinfo(host, int(port or 123))[0][-1]
-        except (OSError, ValueError, IndexError):
-            raise RootletError("DNS", "no address") from None
+        except (OSError, ValueError, IndexError) as e:
+            raise RootletError("DNS", "no address (%s)" % e) from None
         nonce = os.urandom(8)
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:

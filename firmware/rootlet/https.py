@@ -9,6 +9,11 @@ from .errors import RootletError
 _CHUNK = 1024
 
 
+def _place(url):
+    """A URL without its query, which may hold a key that no log should."""
+    return url.partition("?")[0]
+
+
 class Response:
     """A response whose body is still to be read.
 
@@ -19,6 +24,7 @@ class Response:
     def __init__(self, stream, parser, url, max_bytes):
         self.stream = stream
         self.url = url
+        self._place = _place(url)
         self._parser = parser
         self._max = max_bytes
         self._buf = bytearray(_CHUNK)
@@ -46,13 +52,13 @@ class Response:
                 parser.eof()
         except RootletError as e:
             if e.code == "NET_TIMEOUT":
-                raise RootletError("HTTP_TIMEOUT", "%s, %d bytes of body so far" % (self.url, self.size)) from None
+                raise RootletError("HTTP_TIMEOUT", "%s, %d bytes of body so far" % (self._place, self.size)) from None
             if e.code == "NET_CLOSED":
-                raise RootletError("HTTP_TRUNCATED", "%s, %d bytes of body so far" % (self.url, self.size)) from None
+                raise RootletError("HTTP_TRUNCATED", "%s, %d bytes of body so far" % (self._place, self.size)) from None
             raise
         except http1.BadResponse as e:
             code = "HTTP_RESPONSE" if n else "HTTP_TRUNCATED"
-            raise RootletError(code, "%s: %s" % (self.url, e)) from None
+            raise RootletError(code, "%s: %s" % (self._place, e)) from None
         if parser.length is not None and parser.length > self._max:
             raise RootletError("HTTP_TOO_LARGE", "%d bytes announced, %d allowed" % (parser.length, self._max))
         return True
@@ -87,7 +93,8 @@ class Response:
         try:
             return json.loads(self.read())
         except ValueError:
-            raise RootletError("HTTP_JSON", self.url) from None
+            kind = self.headers.get("content-type", "no type")
+            raise RootletError("HTTP_JSON", "%s: status %d, %s" % (self._place, self.status, kind)) from None
 
     def close(self):
         """Close the connection; the body need not have been read."""
@@ -144,7 +151,7 @@ def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=
         stream.close()
         url = http1.join_url(host, port, path, location)
         if url[:8].lower() != "https://":
-            raise RootletError("HTTP_INSECURE_REDIRECT", "from %s to %s" % (host, url[:60]))
+            raise RootletError("HTTP_INSECURE_REDIRECT", "from %s to %s" % (host, _place(url)[:60]))
         if url[8:].partition("/")[0].lower() not in (host, "%s:%d" % (host, port)):
             headers = {}
-    raise RootletError("HTTP_REDIRECTS", "more than %d" % redirects)
+    raise RootletError("HTTP_REDIRECTS", "more than %d, the last to %s" % (redirects, _place(url)[:60]))

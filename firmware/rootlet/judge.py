@@ -132,21 +132,14 @@ def explain(e, judge):
     return _explain_mbedtls(e.args[0] if e.args else 0, judge)
 
 
-def _explain_mbedtls(code: int, judge):
+def _explain_mbedtls(number: int, judge):
     """The same for an OSError, by the number Mbed TLS or the socket gave."""
-    if code in mbedtls.ALLOC_FAILED:
-        return RootletError("TLS_MEMORY", "largest free block %d B" % memory.largest_block())
-    if code in mbedtls.CLOSED:
+    code = mbedtls.catalogue_code(number)
+    if code == "TLS_MEMORY":
+        return RootletError(code, "largest free block %d B" % memory.largest_block())
+    if code == "NET_CLOSED":
         # A server that refuses our certificate sends an alert and closes; the close may overtake the alert.
         return RootletError("TLS_REFUSED" if judge.leaf_seen else "TLS_CLOSED", judge.host)
-    if code == mbedtls.FATAL_ALERT:
-        return RootletError("TLS_REFUSED" if judge.leaf_seen else "TLS_VERSION", "it sent a fatal alert")
-    if code in mbedtls.NOT_TLS:
-        return RootletError("TLS_NOT_TLS", "what came is no TLS record")
-    if code in mbedtls.VERSION:
-        return RootletError("TLS_VERSION", "Mbed TLS code %d" % code)
-    if code == mbedtls.X509_CRITICAL:
-        return RootletError("CERT_EXTENSION", "Mbed TLS code %d" % code)
-    if mbedtls.X509_RANGE[0] <= code <= mbedtls.X509_RANGE[1]:
-        return RootletError("CERT_MALFORMED", "Mbed TLS code %d" % code)
-    return RootletError("TLS_FAILED", "Mbed TLS code %s" % code)
+    if code == "TLS_REFUSED":
+        return RootletError(code if judge.leaf_seen else "TLS_VERSION", "it sent a fatal alert")
+    return RootletError("TLS_TIMEOUT" if code == "NET_TIMEOUT" else code, "%s, code %d" % (judge.host, number))

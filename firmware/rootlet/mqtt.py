@@ -82,10 +82,10 @@ class Client(MQTTClient):
         try:
             reply = self._call(self.sock.read, 4)
             if reply[:2] != b"\x20\x02" or reply[2] > 1:
-                raise RootletError("MQTT_PACKET", "no CONNACK")
+                raise RootletError("MQTT_PACKET", "no CONNACK, but %r" % reply)
             if reply[3]:
                 reason = _REFUSALS[reply[3]] if reply[3] < len(_REFUSALS) else "unknown"
-                raise RootletError("MQTT_REFUSED", "reason %d: %s" % (reply[3], reason))
+                raise RootletError("MQTT_REFUSED", "reason %d: %s, client id '%s'" % (reply[3], reason, self.client_id))
             for packet in self.inflight.values():
                 packet[0] |= 8
                 self._call(self.sock.write, packet)

@@ -150,9 +150,12 @@ def close(sock, raw):
 
 
 def _broken(e, host):
-    code = e.args[0] if e.args else 0
-    if code in mbedtls.CLOSED:
-        return RootletError("NET_CLOSED", host)
-    if code in mbedtls.ALLOC_FAILED:
-        return RootletError("TLS_MEMORY", "while talking to " + host)
-    return RootletError("TLS_FAILED", "%s, code %s" % (host, code))
+    number = e.args[0] if e.args else 0
+    code = mbedtls.catalogue_code(number)
+    if code in ("NET_CLOSED", "NET_TIMEOUT"):
+        return RootletError(code, host)
+    if code == "TLS_MEMORY":
+        return RootletError(code, "while talking to " + host)
+    if code == "TLS_REFUSED":  # with TLS 1.3 a server judges our certificate after the handshake
+        return RootletError(code, host + " sent a fatal alert")
+    return RootletError("TLS_FAILED", "%s, code %s" % (host, number))

@@ -29,18 +29,22 @@ def resolve(host, port):
     for c in host:
         if not 0x20 < ord(c) < 0x7F:
             raise RootletError("DNS", "the name is not plain ASCII", "write it in its xn-- form (A-labels)")
+    fact = "no address for '%s'" % host
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-    except OSError:
-        found = []
+    except OSError as e:
+        raise RootletError("DNS", "%s (error %s)" % (fact, e.args[0])) from None
     if not found:
-        raise RootletError("DNS", "no address for '%s'" % host)
+        raise RootletError("DNS", fact)
     return [row[-1] for row in found if row[1] == socket.SOCK_STREAM][:_TRIES]
 
 
 def _dial(address, host, port, deadline):
     """A connected, non-blocking TCP socket."""
     raw = socket.socket()
+    where = "%s:%d" % (host, port)
+    if isinstance(address, tuple) and address[0] != host:
+        where += " at " + address[0]  # on a board; the unix port has packed addresses
     try:
         raw.setblocking(False)
         try:
@@ -52,7 +56,7 @@ def _dial(address, host, port, deadline):
         poller.register(raw, WRITE)
         flags = wait(poller, deadline)
         if not flags:
-            raise RootletError("TCP_TIMEOUT", "%s:%d" % (host, port))
+            raise RootletError("TCP_TIMEOUT", where)
         if flags & (select.POLLERR | select.POLLHUP):
             raw.recv(1)  # raises what went wrong
             raise OSError(errno.ECONNREFUSED)
@@ -64,7 +68,7 @@ def _dial(address, host, port, deadline):
     except OSError as e:
         raw.close()
         refused = e.args and e.args[0] in (errno.ECONNREFUSED, 111, 61, 104, 103)
-        raise RootletError("TCP_REFUSED" if refused else "TCP", "%s:%d, error %s" % (host, port, e.args[0])) from None
+        raise RootletError("TCP_REFUSED" if refused else "TCP", "%s, error %s" % (where, e.args[0])) from None
     except RootletError:
         raw.close()
         raise
@@ -76,8 +80,8 @@ def _context(roots, callback):
     try:
         for root in roots:
             context.load_verify_locations(bytes(root))  # it takes no bytearray
-    except (ValueError, OSError):
-        raise RootletError("TLS_NO_ROOTS", "an embedded root cannot be loaded") from None
+    except (ValueError, OSError) as e:
+        raise RootletError("TLS_NO_ROOTS", "a root of %d bytes: %s" % (len(root), e.args[-1])) from None
     context.verify_callback = callback  # type: ignore[attr-defined]  # absent from the stubs
     return context
 

@@ -41,11 +41,12 @@ async def _try(wlan, entry, statuses, timeout_ms):
     wlan.disconnect()
     wlan.connect(entry["ssid"], entry["password"] or None)
     deadline = Deadline(timeout_ms)
-    state, count = "", 0
+    state, count, number = "", 0, None
     while deadline.left():
         if address(wlan):
             return None
-        now = statuses.get(str(wlan.status()), "failed")
+        number = wlan.status()
+        now = statuses.get(str(number), "failed")
         count = count + 1 if now == state else 1
         state = now
         if count >= _CERTAIN and state in ("wrong_password", "no_ap", "failed"):
@@ -55,7 +56,7 @@ async def _try(wlan, entry, statuses, timeout_ms):
     if state == "joining" and "no_ip" not in statuses.values() and _associated(wlan):
         state = "no_ip"
     wlan.disconnect()
-    return state
+    return "failed (status %s)" % number if state == "failed" else state
 
 
 def _associated(wlan):

@@ -9,6 +9,7 @@ from host_tools.commands.broker import broker
 from host_tools.commands.capture import capture
 from host_tools.commands.demo import demo
 from host_tools.commands.deploy import deploy
+from host_tools.commands.explain import explain
 from host_tools.commands.inspect import inspect
 from host_tools.commands.sim import sim
 from host_tools.commands.watch import watch
@@ -22,6 +23,8 @@ app = typer.Typer(
 )
 for command in (demo, boards, deploy, watch, inspect, capture, sim, broker, bench):
     app.command()(command)
+# Numbers may be negative, so an unknown option is taken as text.
+app.command(context_settings={"ignore_unknown_options": True})(explain)
 app.add_typer(ca.app, name="ca")
 app.add_typer(certs.app, name="certs")
 app.add_typer(psk.app, name="psk")
