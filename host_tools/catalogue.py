@@ -1,6 +1,6 @@
 """The long form of the firmware's error catalogue: likely causes, background, an example of the observed fact.
 
-The short form, what happened and what to do, is rootlet.errors.CATALOGUE: the board holds it, with the same codes.
+The short form, what happened and what to do, is rootlet.catalogue.CATALOGUE: the board holds it, with the same codes.
 """
 
 from typing import NamedTuple

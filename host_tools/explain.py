@@ -12,7 +12,8 @@ from host_tools.catalogue import ENTRIES, GROUPS
 from host_tools.catalogue_texts import ALERT_NOTE, ALERTS, CONNACK, ERRNO, TEXTS, WLAN
 from host_tools.failure import Exit, Failure
 from rootlet import mbedtls
-from rootlet.errors import CATALOGUE, words
+from rootlet.catalogue import CATALOGUE
+from rootlet.errors import words
 
 LARGEST = 65536
 _FACT = 160

@@ -11,7 +11,7 @@ from rootlet.errors import words
 
 _HEAD = """# Troubleshooting
 
-<!-- Made by `rootlet explain --markdown`; edit host_tools/catalogue*.py and firmware/rootlet/errors.py instead. -->
+<!-- Made by `rootlet explain --markdown`; edit host_tools/catalogue*.py and firmware/rootlet/catalogue.py instead. -->
 
 The board prints `CODE: what happened; the observed fact; try: what to do`. Find the code below, or paste what you see:
 

@@ -4,14 +4,11 @@ import asyncio
 import gc
 import json
 import random
-import sys
 import time
-
-import rootlet
 
 from . import board, clock, https, mqtt, sensors, slots, trust, wifi
 from .dates import timestamp
-from .errors import RootletError
+from .errors import RootletError, unload
 
 _FIRST_BACKOFF_MS = 1000
 _LONGEST_BACKOFF_MS = 60000
@@ -263,8 +260,7 @@ def _settings():
     try:
         return slots.applied(config.load())
     finally:
-        del sys.modules["rootlet.config"]
-        del rootlet.config
+        unload("config")
 
 
 async def main():

@@ -25,8 +25,8 @@ class Judge:
         self.room = None
         self.leaf_seen = False
         # On rp2 memory that runs out is reported as "not correctly signed": then the difference must be told by this.
-        self.free = gc.mem_free()
         needs = trust.needs
+        self.free = gc.mem_free() if needs else 0
         self.scarce = bool(needs) and needs["heap"] == "gc" and self.free < needs["free_bytes"] + _MARGIN
 
     def __call__(self, der, depth):

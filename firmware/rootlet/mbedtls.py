@@ -42,7 +42,7 @@ def split(number):
 
 
 def catalogue_code(number):
-    """The code of errors.CATALOGUE for a number.
+    """The code of catalogue.CATALOGUE for a number.
 
     Args: number: OSError.args[0]: negative from Mbed TLS, positive an errno (or a low-level number of Mbed TLS).
     Returns TLS_REFUSED for any alert, NET_CLOSED for any end of the connection: the caller knows in what state it came.

@@ -323,29 +323,32 @@ def dotted(oid):
     return ".".join(str(arc) for arc in arcs)
 
 
+def _attribute(name, wanted):
+    """(start, end) of the last value of an attribute in a DER Name; None where it has none or cannot be read."""
+    found = None
+    try:
+        pos, end = _expect(name, 0, len(name), 0x30)
+        while pos < end:
+            start, pos = _expect(name, pos, end, 0x31)
+            start, stop = _expect(name, start, pos, 0x30)
+            oid_start, oid_end = _expect(name, start, stop, 0x06)
+            if bytes(name[oid_start:oid_end]) == wanted:
+                found = tlv(name, oid_end, stop)[1:]
+    except Malformed:
+        return None
+    return found
+
+
 def label(name):
     """The common name, else the organisation, else "(no name)", of a DER Name; for people only."""
-    found = {}
-    pos, end = _expect(name, 0, len(name), 0x30)
-    while pos < end:
-        start, pos = _expect(name, pos, end, 0x31)
-        start, stop = _expect(name, start, pos, 0x30)
-        oid_start, oid_end = _expect(name, start, stop, 0x06)
-        _, start, stop = tlv(name, oid_end, stop)
-        oid = bytes(name[oid_start:oid_end])
-        if oid in (_CN, _O):
-            found[oid] = text(name, start, min(stop, start + 64), 0x20)
-    return found.get(_CN) or found.get(_O) or "(no name)"
+    found = _attribute(name, _CN) or _attribute(name, _O)
+    if not found:
+        return "(no name)"
+    start, stop = found
+    return text(name, start, min(stop, start + 64), 0x20) or "(no name)"
 
 
 def organisation(name):
     """The DER value of organizationName in a DER Name, or None."""
-    pos, end = _expect(name, 0, len(name), 0x30)
-    while pos < end:
-        start, pos = _expect(name, pos, end, 0x31)
-        start, stop = _expect(name, start, pos, 0x30)
-        oid_start, oid_end = _expect(name, start, stop, 0x06)
-        if bytes(name[oid_start:oid_end]) == _O:
-            _, start, stop = tlv(name, oid_end, stop)
-            return bytes(name[start:stop])
-    return None
+    found = _attribute(name, _O)
+    return bytes(name[found[0] : found[1]]) if found else None

@@ -16,6 +16,8 @@ from host_tools import certinfo
 from host_tools.failure import Failure
 from rootlet import policy, x509
 from rootlet.errors import RootletError
+from rootlet.judge import Judge
+from rootlet.trust import Trust
 
 
 @dataclass
@@ -129,61 +131,42 @@ def build(sent: list[bytes], roots: list[Link]) -> Built:
 
 
 def judge(built: Built, roots: list[Link], host: str, now: int) -> RootletError | None:
-    """What a board would say to this chain: its first fault, from the top down, in the board's codes and words.
+    """What a board would say to this chain, in its own words: its judge is given the path as Mbed TLS gives it.
 
     Args: host: the name that is asked for. now: Unix seconds.
     """
     if not built.path:
         return RootletError("CERT_MALFORMED", "the server sent no certificate")
-    try:
-        for depth in range(len(built.path) - 1, -1, -1):
-            item = built.path[depth]
-            if item.cert is None:
-                raise RootletError("CERT_MALFORMED", f"certificate {depth + 1} of the chain")
-            policy.check_any(item.cert, now)
-            if item is not built.root:
-                policy.check_signature(item.cert)
-            if depth:
-                policy.check_ca(item.cert)
-            else:
-                policy.check_server(item.cert, host)
-    except RootletError as error:
-        return error
-    return None if built.root else _untrusted(built, roots)
-
-
-def _untrusted(built: Built, roots: list[Link]) -> RootletError:
-    """Why no root was found. The same reasons, in the same order, as on the board."""
-    top = built.path[-1]
-    issuer = x509.label(top.cert.issuer)
-    if len(built.path) == 1 and top.cert.issuer == top.cert.subject:
-        return RootletError("CERT_SELF_SIGNED", f"it is '{top.label}'")
-    if top.cert.issuer in [root.cert.subject for root in roots if root.cert]:
-        return RootletError("CERT_UNKNOWN_CA", f"a root named '{issuer}' is in the store, but its key differs")
-    if built.disordered:
+    # A name is looked for in the whole store only where no root was found.
+    known = [built.root] if built.root else [root for root in roots if root.cert]
+    verdict = Judge(host, Trust([root.der for root in known], None), now)
+    for depth in range(len(built.path) - 1, -1, -1):
+        if verdict(built.path[depth].der, depth):
+            fault: RootletError = verdict.fault
+            return fault
+    if built.root:
+        return None
+    why: RootletError = verdict.untrusted()
+    if built.disordered and why.code != "CERT_SELF_SIGNED":
+        issuer = x509.label(built.path[-1].cert.issuer)
         return RootletError("CERT_UNKNOWN_CA", f"the issuer is '{issuer}', which was sent before what it signed",
                             "make the server send its certificates in order: leaf, then each issuer")  # fmt: skip
-    if len(built.path) == 1 and (top.cert.has_aia or _is_kin(top, roots)):
-        return RootletError("CERT_INCOMPLETE", f"only the leaf came; its issuer '{issuer}' did not")
-    return RootletError("CERT_UNKNOWN_CA", f"the issuer is '{issuer}'")
-
-
-def _is_kin(top: Link, roots: list[Link]) -> bool:
-    owner = x509.organisation(top.cert.issuer)
-    return owner is not None and owner in [x509.organisation(root.cert.subject) for root in roots if root.cert]
+    return why
 
 
 def peer_name(leaf: Link | None, host: str) -> tuple[bool, str]:
     """Whether the leaf names the host, and by which name, or why not."""
     if leaf is None or leaf.cert is None:
         return False, "no readable certificate"
-    for pattern in leaf.cert.dns:
-        if policy.ip_bytes(host) is None and policy.name_matches(pattern, host):
+    try:
+        policy.check_name(leaf.cert, leaf.der, host)
+    except RootletError as why:
+        return False, why.fact
+    for tag, start, stop in x509.alt_names(leaf.der, leaf.cert):
+        pattern = x509.text(leaf.der, start, stop)
+        if tag == x509.DNS_NAME and policy.name_matches(pattern, host):
             return True, pattern
-    if policy.ip_bytes(host) is not None and policy.ip_bytes(host) in leaf.cert.ips:
-        return True, host
-    names = [*leaf.cert.dns, *(".".join(map(str, ip)) for ip in leaf.cert.ips if len(ip) == 4)]
-    return False, "it is for " + ", ".join(names[:4])[:120] if names else "it has no subject alternative name"
+    return True, host
 
 
 def issuer_url(item: Link) -> str | None:

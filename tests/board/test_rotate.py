@@ -28,7 +28,7 @@ from host_tools.failure import Exit, Failure
 from host_tools.paths import ROOT
 from host_tools.servers import SntpServer
 from host_tools.sim.board import VirtualBoard
-from rootlet.errors import CATALOGUE
+from rootlet.catalogue import CATALOGUE
 
 SCRIPT: dict[str, Any] = {"wifi": {"networks": {"lab": {"password": "lab-password", "join_ms": 20}}, "scan_ms": 20}}
 STEPS = [name for name, _ in rotate.STEPS]

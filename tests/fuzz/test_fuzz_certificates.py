@@ -15,7 +15,7 @@ from functools import cache
 from cryptography import x509 as made_by
 
 from rootlet import x509
-from rootlet.errors import CATALOGUE
+from rootlet.catalogue import CATALOGUE
 from rootlet.judge import Judge
 from rootlet.trust import Trust
 from tests import forge, samples

@@ -14,7 +14,7 @@ if sys.implementation.name == "cpython":
     sys.path.insert(0, __file__.rsplit("/", 2)[0] + "/cpython")
     import micropython_api  # noqa: F401
 
-from rootlet import https, mqtt, store, trust
+from rootlet import https, mqtt, trust
 from rootlet.errors import RootletError
 
 with open(sys.argv[3]) as f:
@@ -33,7 +33,11 @@ def read(name):
         return f.read()
 
 
-STORE = store.Store(JOB["store"]) if "store" in JOB else None
+STORE = None
+if "store" in JOB:
+    from rootlet.store import Store
+
+    STORE = Store(JOB["store"])
 TRUST = trust.Trust([read(r) for r in JOB["roots"]], now, JOB.get("needs"), store=STORE)
 TRUST = TRUST.with_identity(JOB.get("cert"), JOB.get("key")).with_pins(JOB.get("pins"))
 if JOB.get("psk"):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from typer.testing import CliRunner
 
@@ -184,6 +185,9 @@ def test_every_fault_of_a_chain_has_the_code_that_the_board_gives(folder):
     root = certificate("Test Root", ca=True)
     write(folder, "judge", root)
     cases = hostile_chains(root, folder)
+    shallow = x509.load_der_x509_certificate((folder / "shallow.der").read_bytes())
+    with (folder / "judge.pem").open("ab") as f:
+        f.write(shallow.public_bytes(serialization.Encoding.PEM))
     for name, (code, _, host, links) in cases.items():
         with tls_server(folder, "case", *links) as port:
             result = look(folder, port, host, ca="judge.pem")

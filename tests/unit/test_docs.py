@@ -9,7 +9,8 @@ from host_tools import handshakes
 from host_tools.explain_page import page
 from host_tools.paths import FIRMWARE, ROOT
 from rootlet import config
-from rootlet.errors import CATALOGUE, words
+from rootlet.catalogue import CATALOGUE
+from rootlet.errors import words
 
 
 def test_the_troubleshooting_page_is_made_from_the_table():

@@ -12,7 +12,8 @@ from host_tools.catalogue_texts import ALERTS, CONNACK, ERRNO, TEXTS, WLAN
 from host_tools.explain import as_json, board_text, explain, find, listing, near, render, wlan_statuses
 from host_tools.failure import Exit, Failure
 from rootlet import mbedtls
-from rootlet.errors import CATALOGUE, RootletError, words
+from rootlet.catalogue import CATALOGUE
+from rootlet.errors import RootletError, words
 from tests.device_runner import command
 from tests.unit.test_commands import run, three_lines
 

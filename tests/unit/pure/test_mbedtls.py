@@ -1,6 +1,6 @@
 """mbedtls: every number that MicroPython can raise leads to a code of the catalogue."""
 
-from rootlet.errors import CATALOGUE
+from rootlet.catalogue import CATALOGUE
 from rootlet.mbedtls import CLOSE_NOTIFY, CONN_EOF, catalogue_code, split
 
 
