@@ -150,7 +150,7 @@ ENTRIES = {
             "The store was not deployed, or only in part.",
             "The file system was full while it was copied, or the power went.",
         ),
-        "roots.bin: bad checksum",
+        "'roots.bin': the entry at 12345 does not match its checksum",
     ),
     "TLS_IDENTITY": Entry(
         "tls",
@@ -169,14 +169,14 @@ ENTRIES = {
             "The broker does not know the identity, or has not read its key file again.",
             "The broker has no PSK listener on this port.",
         ),
-        "broker.home did not accept the key",
+        "it has another key for 'pico-1', or none, or no TLS-PSK",
         "With a pre-shared key there is no certificate: each side proves that it knows the key. A wrong key looks like any other "
         "refusal from outside.",
     ),
     "TLS_NO_PSK": Entry(
         "tls",
         ("The firmware is older than MicroPython 1.29, or was built without PSK.",),
-        "MicroPython 1.28.0",
+        "it is MicroPython v1.28.0 on 2026-04-06",
     ),
     "TLS_NOT_TLS": Entry(
         "tls",
@@ -311,10 +311,10 @@ ENTRIES = {
     "CERT_CHAIN": Entry(
         "cert",
         (
-            "The server sends more certificates than are needed: old cross-signed ones, or the root twice.",
             "A CA was issued with a path length of 0 and yet has another CA under it.",
+            "There are more than six intermediates between the server's certificate and the root.",
         ),
-        "'Sub CA' allows no CA below it",
+        "'Sub CA' is one CA too many (path length)",
     ),
     "CERT_EXTENSION": Entry(
         "cert",
@@ -322,7 +322,7 @@ ENTRIES = {
             "A private CA marks an extension of its own as critical.",
             "The CA is restricted to some names (name constraints), which boards cannot check.",
         ),
-        "'Corporate CA' has the critical extension 2.5.29.30",
+        "'Corporate CA' has name constraints",
         "RFC 5280 demands that a certificate with an unknown critical extension is refused.",
     ),
     "CERT_PIN": Entry(
@@ -331,7 +331,7 @@ ENTRIES = {
             "The server has a new key, and the pins were not updated first.",
             "Somebody else's server answers, with a certificate from a CA that is trusted.",
         ),
-        "broker.home",
+        "the server's is sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
         "A pin holds the connection to one key even against trusted CAs. Always pin two: the key in use, and the next one.",
     ),
     "CERT_USAGE": Entry(
@@ -489,7 +489,7 @@ ENTRIES = {
             "The power went while new certificates were written, and the old slot is damaged as well.",
             "A file of the slot was removed or altered by hand.",
         ),
-        "slot b: checksum of device.crt.der differs",
+        "slot_b/device.crt.der is not what was sent",
     ),
     "SENSOR": Entry(
         "other",

@@ -28,3 +28,9 @@ def timestamp(seconds):
     """Unix seconds as "YYYY-MM-DDTHH:MM:SSZ" (RFC 3339)."""
     s = seconds % 86400
     return "%sT%02d:%02d:%02dZ" % (date(seconds), s // 3600, s // 60 % 60, s % 60)
+
+
+def dates(one, other):
+    """Two moments (Unix seconds) as texts that differ: dates, or with the time where they are on one day."""
+    tell = date if one // 86400 != other // 86400 else timestamp
+    return tell(one), tell(other)

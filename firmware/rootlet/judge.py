@@ -100,7 +100,7 @@ class Judge:
             return RootletError("CERT_UNKNOWN_CA", "a root named '%s' is embedded, but its key differs" % issuer)
         # A leaf alone that tells where its issuer is published, or whose issuer belongs to an embedded root's owner.
         if alone and (top.has_aia or self._is_kin(parsed, top)):
-            return RootletError("CERT_INCOMPLETE", "only the leaf came; its issuer '%s' did not" % issuer)
+            return RootletError("CERT_INCOMPLETE", "only the leaf came; its issuer '%s' did not, or is no CA" % issuer)
         return RootletError("CERT_UNKNOWN_CA", "the issuer is '%s'" % issuer)
 
     def _parsed_roots(self):

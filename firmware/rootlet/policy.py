@@ -1,7 +1,7 @@
 """What a certificate must be for Rootlet to go on: stricter than Mbed TLS, in the same words everywhere."""
 
 from . import x509
-from .dates import date
+from .dates import dates
 from .errors import RootletError
 
 _KEYS = ("P-256", "P-384", "P-521")
@@ -105,11 +105,10 @@ def check_any(cert, now):
     if cert.name_constrained:
         raise RootletError("CERT_EXTENSION", "%s has name constraints" % who)
     if now < cert.not_before:
-        raise RootletError(
-            "CERT_NOT_YET_VALID", "%s starts %s, the clock says %s" % (who, date(cert.not_before), date(now))
-        )
+        fact = who + " starts %s, the clock says %s" % dates(cert.not_before, now)
+        raise RootletError("CERT_NOT_YET_VALID", fact)
     if now > cert.not_after:
-        raise RootletError("CERT_EXPIRED", "%s ended %s, the clock says %s" % (who, date(cert.not_after), date(now)))
+        raise RootletError("CERT_EXPIRED", who + " ended %s, the clock says %s" % dates(cert.not_after, now))
     kind, size = cert.key
     if not (kind == "RSA" and size >= 2048 or kind == "EC" and size in _KEYS):
         raise RootletError("CERT_WEAK_KEY", "%s has %s %s" % (who, kind, size))

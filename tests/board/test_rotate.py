@@ -22,7 +22,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from host_tools import ca, certs, deploy, rotate
+from host_tools import ca, certs, deploy, root_store, rotate
 from host_tools.broker import Broker
 from host_tools.failure import Exit, Failure
 from host_tools.paths import ROOT
@@ -251,7 +251,8 @@ def test_the_command(lab: Lab) -> None:
 @pytest.mark.parametrize("step", ["copy", "trial", "switch"])
 def test_a_board_that_loses_its_power_in_a_step(step: str, lab: Lab) -> None:
     store = lab.folder / "roots.bin"
-    store.write_bytes(os.urandom(10000))  # so that copying takes a while
+    # A large one, so that copying takes a while.
+    root_store.make(store, bundles=[], names=[], hosts=[], deny=[], max_bytes=10000, build_time=None)
     board = lab.board()
     with board:
         connected(board)

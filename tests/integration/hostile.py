@@ -107,3 +107,25 @@ def drips(conn: socket.socket, ending: threading.Event) -> None:
     conn.sendall(b"\x16\x03\x03\x10\x00")
     while not ending.wait(0.05):
         conn.sendall(b"\x02")
+
+
+def alert(conn: socket.socket, ending: threading.Event) -> None:
+    """Answers the Client Hello with a fatal alert, internal_error."""
+    conn.recv(4096)
+    conn.sendall(b"\x15\x03\x03\x00\x02\x02\x50")
+
+
+def half_a_flight(files: tuple[Path, Path]) -> Handler:
+    """A good server that goes away in the middle of its certificate."""
+    context = tls_context(*files)
+
+    def handle(conn: socket.socket, ending: threading.Event) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        incoming.write(conn.recv(4096))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        flight = outgoing.read()
+        conn.sendall(flight[: len(flight) // 2])
+
+    return handle

@@ -22,3 +22,8 @@ def test_every_day_goes_there_and_back():
         text = dates.date(day * 86400)
         year, month, of_month = [int(part) for part in text.split("-")]
         assert dates.unix_time(year, month, of_month) == day * 86400
+
+
+def test_two_moments_are_told_apart():
+    assert dates.dates(0, 86400) == ("1970-01-01", "1970-01-02")
+    assert dates.dates(1, 2) == ("1970-01-01T00:00:01Z", "1970-01-01T00:00:02Z")
