@@ -42,9 +42,9 @@ def _modules(interpreter: str) -> tuple[Path, Path]:
     return (FIRMWARE if interpreter == "cpython" else compiled()), umqtt.fetch()
 
 
-def run_script(interpreter: str, script: Path, job: dict[str, Any], folder: Path, heap: str = HEAP) -> dict[str, Any]:
-    """Run a script as SCRIPT FIRMWARE UMQTT JOB, and return the JSON that it prints."""
-    path = folder / "job.json"
+def _run(interpreter: str, script: Path, job: dict[str, Any], folder: Path, heap: str) -> list[dict[str, Any]]:
+    """Run SCRIPT FIRMWARE UMQTT JOB in a folder; returns the JSON of each line that it prints."""
+    path = folder / f"job-{interpreter}.json"
     path.write_text(json.dumps(job))
     done = subprocess.run(
         [*command(interpreter, heap), str(script), *map(str, _modules(interpreter)), str(path)],
@@ -55,8 +55,7 @@ def run_script(interpreter: str, script: Path, job: dict[str, Any], folder: Path
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def run_job(interpreter: str, job: dict[str, Any], folder: Path, heap: str = HEAP) -> list[dict[str, Any]]:
@@ -64,17 +63,12 @@ def run_job(interpreter: str, job: dict[str, Any], folder: Path, heap: str = HEA
 
     Args: folder: for the job file; the device's file names are relative to it.
     """
-    path = folder / f"job-{interpreter}.json"
-    path.write_text(json.dumps(job))
-    done = subprocess.run(
-        [*command(interpreter, heap), str(_DEVICE), *map(str, _modules(interpreter)), str(path)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    results: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    results = _run(interpreter, _DEVICE, job, folder, heap)
     assert len(results) == len(job["steps"])
     return results
+
+
+def run_script(interpreter: str, script: Path, job: dict[str, Any], folder: Path, heap: str = HEAP) -> dict[str, Any]:
+    """Run a script of a test's own, which prints one line of JSON, and return that."""
+    [result] = _run(interpreter, script, job, folder, heap)
+    return result
