@@ -225,7 +225,10 @@ class Broker:
                 try:
                     s.bind((self._bind, port))
                 except OSError as e:
-                    because, fix = f"{self._bind}:{port}: {e.strerror}", f"choose another {option}, or {option} 0"
+                    because, fix = (
+                        f"{self._bind}:{port}: {e.strerror}",
+                        f"{option} 0, or another; --bind must be an address of this machine",
+                    )
                     raise Failure("the broker cannot start there", because, fix) from None
 
     def __enter__(self) -> Self:

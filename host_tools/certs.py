@@ -98,6 +98,23 @@ def embed(files: Iterable[Path], out: Path, build_time: int | None = None) -> Em
     return Embedded(out, compiled, moment, ordered)
 
 
+def check_module(path: Path) -> None:
+    """Refuse what a board cannot import as its cert module. Raises Failure (usage)."""
+    source = path if path.suffix in (".pem", ".der") else "CA_FILE"
+    fix = f"rootlet certs embed {source} -o build/trust_roots.py, and give that"
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(max(len(_MARK), 2))
+    except OSError as error:
+        raise Failure(f"cannot read {path}", error.strerror or str(error), f"ls -l {path}", Exit.USAGE) from None
+    if path.suffix == ".py" and start.startswith(_MARK.encode()):
+        return
+    if path.suffix == ".mpy" and start[:1] == b"M":
+        return
+    raise Failure(f"{path} is no cert module", "a board reads the .py or .mpy that `rootlet certs embed` writes", fix,
+                  Exit.USAGE)  # fmt: skip
+
+
 def moment_of_build(given: int | None) -> int:
     if given is None:
         text = os.environ.get("SOURCE_DATE_EPOCH")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from host_tools import boards, root_store, umqtt
+from host_tools import boards, certs, root_store, umqtt
 from host_tools import psk as shared_keys
 from host_tools.failure import Exit, Failure
 from host_tools.mpy import compile_source
@@ -92,6 +92,13 @@ def _check_identity(cert: Path, key: Path) -> None:
         raise Failure("certificate and key do not belong together", f"{key} is not the key of {cert}", fix)
 
 
+def _check_trust(trust: Path | None, roots: Path | None) -> None:
+    if trust:
+        certs.check_module(trust)
+    if roots:
+        root_store.opened(roots)
+
+
 def stage(
     out: Path,
     *,
@@ -117,8 +124,7 @@ def stage(
         if psk and checked["mqtt"]["psk"] != BOARD_PSK:
             fix = f'"psk": "{BOARD_PSK}" in mqtt of {config}'
             raise Failure("the configuration does not use the key", f"mqtt.psk is not {BOARD_PSK}", fix, Exit.USAGE)
-    if roots:
-        root_store.opened(roots)
+    _check_trust(trust, roots)
     if cert and key:
         _check_identity(cert, key)
     if psk:

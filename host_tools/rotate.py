@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from host_tools import deploy
+from host_tools import certs, deploy, root_store
 from host_tools.ca import Authority, Issued
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import PRIVATE, PUBLIC, File, make_directory, write_all
@@ -131,6 +131,10 @@ def _check(request: Request) -> None:
     for path in (request.trust, request.roots):
         if path is not None and not path.is_file():
             raise Failure(f"{path} is no file", "it is absent or a folder", "check the path", Exit.USAGE)
+    if request.trust:
+        certs.check_module(request.trust)
+    if request.roots:
+        root_store.opened(request.roots)
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,48}", request.device) or request.device.strip(".") == "":
         raise Failure(
             "that is no device id", f"{request.device[:60]!r} has other characters than letters, digits, '-', '_', '.'",

@@ -38,6 +38,9 @@ def broker(
         typer.Option(help="Folder of `rootlet psk`: devices with a key of it may come to --psk-port. Mosquitto only."),
     ] = None,
     psk_port: Annotated[int, typer.Option(help="Port for devices with a key; 0: any.", min=0, max=65535)] = 8884,
+    client_ca: Annotated[
+        Path | None, typer.Option(help="CAs that devices may come from, PEM; by default that of --ca-dir.")
+    ] = None,
     observer: Annotated[list[str] | None, typer.Option(help="Identity that may read everything.")] = None,
 ) -> None:
     """Run a broker with TLS from the project's CA until Ctrl-C; devices need a certificate of the same CA.
@@ -48,8 +51,11 @@ def broker(
     Example: rootlet broker --name broker.home --bind 0.0.0.0
     """
     from host_tools.broker import Broker
+    from host_tools.certinfo import read_certificates
 
     cert, key = _server_files(ca_dir, name)
+    if client_ca:
+        read_certificates(client_ca)
     device: dict[str, Any] = {"host": name}
     if not no_mtls:
         device |= {"cert": "device.crt.der", "key": "device.key.der"}
@@ -57,7 +63,7 @@ def broker(
     with Broker(
         cert,
         key,
-        ca_dir / "ca.crt.pem",
+        client_ca or ca_dir / "ca.crt.pem",
         workdir=BUILD,
         mtls=not no_mtls,
         observers=observer or ["observer"],
@@ -70,6 +76,9 @@ def broker(
         device["port"] = running.port
         typer.echo(f"{running.engine} on {bind}:{running.port}; Ctrl-C ends it")
         typer.echo(f'in a device\'s config.json: "mqtt": {json.dumps(device)}')
+        typer.echo(
+            "           (the host as the board reaches it: a name it can resolve, or an address in the certificate)"
+        )
         if psk:
             shared = {"host": name, "port": running.psk_port, "psk": "device.psk"}
             typer.echo(f'with a pre-shared key: "mqtt": {json.dumps(shared)}')

@@ -149,7 +149,11 @@ def audit(
     ] = None,
     within: Annotated[str, typer.Option("--within", help="What ends sooner than this fails: 60d, 8w, 36h.")] = "30d",
     ca: Annotated[
-        Path | None, typer.Option("--ca", help="Trust anchors, such as build/trust_roots.py; else certifi's.")
+        Path | None,
+        typer.Option(
+            "--ca",
+            help="Trust anchors; else build/trust_roots.py or ca-data/ca.crt.pem of this folder, then certifi's.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, max=300, help="Seconds a connection.")] = 10.0,

@@ -47,30 +47,43 @@ def default_targets(folder: Path) -> list[str]:
     return [str(path) for path in found]
 
 
+def default_anchors(folder: Path) -> list[Path | None]:
+    """What servers are judged by where nothing is said: the board's own cert module or the CA here, then certifi's."""
+    for path in (folder / "build" / "trust_roots.py", folder / "ca-data" / "ca.crt.pem"):
+        if path.is_file():
+            return [path, None]
+    return [None]
+
+
 def audit(
     targets: Iterable[str], *, within_s: int, ca: Path | None = None, timeout: float = 10.0, now: int | None = None
 ) -> list[Row]:
     """Look at every target.
 
     Args:
-        targets: HOST:PORT, certificate files (PEM or DER), config.json files. ca: trust anchors for the servers.
+        targets: HOST:PORT, certificate files (PEM or DER), config.json files.
+        ca: trust anchors for the servers; None: those of this folder, then certifi's.
         within_s: what ends in fewer seconds is "soon". timeout: seconds a connection. now: Unix seconds.
     Raises: Failure (usage) for a target that is none of these.
     """
     moment = int(time.time()) if now is None else now
     rows: list[Row] = []
     seen: set[tuple[str, int]] = set()
+    anchors: list[Path | None] = [ca] if ca else default_anchors(Path())
     for target in targets:
         path = Path(target)
         if path.is_file() and path.suffix == ".json":
-            rows += _configuration(path, moment, within_s, ca, timeout, seen)
+            rows += _configuration(path, moment, within_s, anchors, timeout, seen)
         elif path.is_file():
             rows += _file(path, moment, within_s)
+        elif path.is_dir():
+            raise Failure(f"{certinfo.printable(target)} is a folder", "targets are files and HOST:PORT",
+                          "name its files, or give no target at all", Exit.USAGE)  # fmt: skip
         elif "/" in target or path.suffix in (".json", ".pem", ".der", ".crt", ".cer"):
             raise Failure(f"cannot read {certinfo.printable(target)}", "there is no such file", f"ls -l {target}",
                           Exit.USAGE)  # fmt: skip
         else:
-            rows += _server(*dial.target(target), moment, within_s, ca, timeout, seen)
+            rows += _server(*dial.target(target), moment, within_s, anchors, timeout, seen)
     return rows
 
 
@@ -97,14 +110,23 @@ def _ending(target: str, at: int, what: str, now: int, within_s: int) -> Row:
 
 
 def _server(
-    host: str, port: int, now: int, within_s: int, ca: Path | None, timeout: float, seen: set[tuple[str, int]]
+    host: str,
+    port: int,
+    now: int,
+    within_s: int,
+    anchors: list[Path | None],
+    timeout: float,
+    seen: set[tuple[str, int]],
 ) -> Iterator[Row]:
     if (host, port) in seen:
         return
     seen.add((host, port))
     target = f"{host}:{port}"
     try:
-        result = inspect(host, port, ca=ca, timeout=timeout, now=now)
+        for ca in anchors:
+            result = inspect(host, port, ca=ca, timeout=timeout, now=now)
+            if result["policy"].get("code") != "CERT_UNKNOWN_CA":
+                break
     except Failure as failure:
         if failure.code is Exit.USAGE:
             raise
@@ -166,7 +188,7 @@ def _file(path: Path, now: int, within_s: int, device: bool = False) -> Iterator
 
 
 def _configuration(
-    path: Path, now: int, within_s: int, ca: Path | None, timeout: float, seen: set[tuple[str, int]]
+    path: Path, now: int, within_s: int, anchors: list[Path | None], timeout: float, seen: set[tuple[str, int]]
 ) -> Iterator[Row]:
     """The broker, the page and the device certificate of a board's configuration."""
     try:
@@ -184,10 +206,11 @@ def _configuration(
         except Failure as failure:
             yield Row("FAIL", str(path), f"{failure.what}: {failure.because}")
             continue
-        yield from _server(host, port, now, within_s, ca, timeout, seen)
+        yield from _server(host, port, now, within_s, anchors, timeout, seen)
     if mqtt["cert"]:
         beside = path.parent / mqtt["cert"].lstrip("/")
+        issued = path.parent / "ca-data" / "issued" / f"device-{settings['device']}.crt.pem"
         if beside.is_file():
             yield from _file(beside, now, within_s, device=True)
-        else:
+        elif not issued.is_file():  # else it is a target of its own
             yield Row("skip", str(path), f"mqtt.cert '{mqtt['cert']}' is not beside it; give its file as a target")

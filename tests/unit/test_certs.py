@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from host_tools import ca, certs, pins
 from host_tools.commands.certs import app
-from host_tools.failure import Failure
+from host_tools.failure import Exit, Failure
 from tests import forge
 
 BUILD_TIME = 1_790_000_000
@@ -289,3 +289,14 @@ def test_roots_that_the_reader_of_a_board_refuses_are_refused(tmp_path: Path) ->
         with pytest.raises(Failure) as caught:
             function()
         assert "a board could not read it: an extension twice" in caught.value.because
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("ca.crt.pem", b"-----BEGIN"), ("x.py", b"print()"), ("x.mpy", b"RLROOTS1")]
+)
+def test_what_is_no_cert_module_is_refused(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(Failure, match="is no cert module") as caught:
+        certs.check_module(tmp_path / name)
+    assert caught.value.code == Exit.USAGE
+    assert "rootlet certs embed" in caught.value.try_
