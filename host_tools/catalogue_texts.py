@@ -77,6 +77,8 @@ OPENSSL = (
     Text("ca key too small", ("CERT_WEAK_KEY",)),
     Text("ca md too weak", ("CERT_WEAK_SIGNATURE",)),
     Text("key values mismatch", ("TLS_IDENTITY",)),
+    Text("[SSL] PEM lib", ("TLS_IDENTITY",), "A file that should hold PEM holds something else: boards take .der, tools on a computer .pem."),
+    Text("NO_CERTIFICATE_OR_CRL_FOUND", ("TLS_NO_ROOTS",), "The CA file holds no PEM certificate."),
     Text("tlsv1 alert unknown ca", ("CERT_UNKNOWN_CA", "TLS_REFUSED"), _PROXY),
     Text("sslv3 alert certificate unknown", ("CERT_UNKNOWN_CA", "TLS_REFUSED"), _PROXY),
     Text("sslv3 alert bad certificate", ("CERT_UNKNOWN_CA", "TLS_REFUSED"), _PROXY),
@@ -148,6 +150,7 @@ OTHERS = (
     Text("disconnected due to protocol error", ("MQTT_PACKET",)),
     Text("disconnected due to malformed packet", ("MQTT_PACKET",)),
     Text("Denied SUBSCRIBE", ("MQTT_SUBSCRIBE",)),
+    Text("nothing arrived", ("MQTT_REFUSED",), "A broker drops in silence what its access list forbids: is \"device\" in config.json the name in the board's certificate?"),
     Text("Socket error on client", ("MQTT_CLOSED", "NET_CLOSED")),
 )  # fmt: skip
 

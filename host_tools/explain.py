@@ -143,6 +143,7 @@ _BY_ERRNO_NAME = {
 _CODES = "|".join(sorted(CATALOGUE, key=len, reverse=True))
 _INT = r"[+-]?(?:0[xX][0-9a-fA-F]{1,8}|\d{1,9})"
 _OURS = re.compile(rf"(?<!\w)({_CODES}): ?([^\n]*)")
+_ALERT_NUMBERS = {name: number for number, (name, _, _) in ALERTS.items()}
 _RULES: tuple[tuple[str, Callable[[re.Match[str]], Iterator[Found]]], ...] = (
     (r"((?:MBEDTLS_ERR_[A-Z0-9_]+\+?)+)", lambda m: _name(m[1].rstrip("+"), m[0])),
     (rf"RootletError: ({_CODES})\b", lambda m: iter((Found(m[1], m[1], score=90),))),
@@ -153,6 +154,7 @@ _RULES: tuple[tuple[str, Callable[[re.Match[str]], Iterator[Found]]], ...] = (
     (r"MQTTException:? ?\(?(\d{1,3})", lambda m: _connack(int(m[1]), m[0])),
     (r"(?:CONNACK:?|MQTT_REFUSED[^\n]{0,80}reason) (\d{1,3})\b", lambda m: _connack(int(m[1]), m[0], 70)),
     (r"alert number (\d{1,3})", lambda m: _alert(int(m[1]), m[0])),
+    (rf"[Aa]lert[^\n]{{0,20}}?\b({'|'.join(_ALERT_NUMBERS)})\b", lambda m: _alert(_ALERT_NUMBERS[m[1]], m[1])),
     (r"(?:WIFI_FAILED[^\n]{0,120}|wlan\.)status\D{0,4} (-?\d{1,4})\b", lambda m: _status(int(m[1]), m[0])),
     (r"\b(E[A-Z]{2,12})\b", lambda m: _errno(_BY_ERRNO_NAME.get(m[1], 0), m[0], 72)),
 )  # fmt: skip
@@ -245,7 +247,8 @@ def near(text: str) -> list[str]:
     """Codes and names that are spelt much like a word of the text, best first, at most five."""
     names = [*CATALOGUE, *_BY_ERRNO_NAME, *(mbed.PREFIX + name for name in mbed.NUMBERS)]
     close: list[str] = []
-    for word in re.findall(r"\w{3,60}", text.upper())[:20]:
+    words_ = re.findall(r"\b[A-Z][A-Z0-9_]{2,60}\b", text) if " " in text.strip() else [text.strip().upper()[:60]]
+    for word in words_[:20]:
         close += [name for name in difflib.get_close_matches(word, names, 5, 0.7) if name not in close]
     return close[:5]
 
