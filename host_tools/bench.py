@@ -17,7 +17,9 @@ from host_tools.failure import Failure
 from host_tools.servers import HttpsServer
 from host_tools.sim.board import VirtualBoard
 
-SIZE_LIMIT = 60 * 1024
+CORE_LIMIT = 60 * 1024  # what joins, sets the clock, verifies, reads and publishes
+SIZE_LIMIT = 72 * 1024  # with what a gateway may also use
+_EXTRAS = ("store", "pick", "psk", "slots", "rotation", "trees", "health", "leds")
 _SCRIPT = Path(__file__).parent / "sim" / "bench_mqtt.py"
 _ROOTS_SCRIPT = Path(__file__).parent / "sim" / "bench_roots.py"
 PEEK_LIMIT = 0.3
@@ -38,6 +40,12 @@ class Result:
     def ratio(self) -> float:
         """Rootlet with its window of 16, in units of stock umqtt.simple."""
         return self.window_16 / self.stock
+
+
+def package_bytes(folder: Path) -> tuple[int, int]:
+    """Bytes of the compiled firmware: of the core, and of all of it."""
+    sizes = {path.stem: path.stat().st_size for path in deploy.build_firmware(folder)}
+    return sum(size for name, size in sizes.items() if name not in _EXTRAS), sum(sizes.values())
 
 
 def _publish(folder: Path, engine: str) -> dict[str, Any]:
@@ -97,7 +105,7 @@ def run(say: Callable[[str], None], engine: str = "auto") -> Result:
     Args: say: takes each line. engine: the broker, "auto", "mosquitto" or "amqtt".
     """
     with tempfile.TemporaryDirectory() as folder:
-        size = sum(path.stat().st_size for path in deploy.build_firmware(Path(folder) / "mpy"))
+        core, size = package_bytes(Path(folder) / "mpy")
         finding = _find_root(Path(folder))
         result = Result(firmware_bytes=size, **_publish(Path(folder), engine))
     say(f"QoS 1 over mutual TLS, 64-byte payload, {result.engine} on loopback, virtual Pico W (64-bit MicroPython):")
@@ -111,5 +119,6 @@ def run(say: Callable[[str], None], engine: str = "auto") -> Result:
         part = (peek + lookup) / whole
         say(f"  {row['name']:<8} look {peek:6.1f}  look-up {lookup:5.2f}  handshake {whole:6.1f}  part {part:4.0%}")
     say(f"  (at most {PEEK_LIMIT:.0%} promised for the look)")
-    say(f"firmware package compiled by mpy-cross: {size} B of {SIZE_LIMIT} B allowed, without roots")
+    say(f"firmware compiled by mpy-cross, without roots: {core} B of {CORE_LIMIT} B allowed for the core,")
+    say(f"  {size} B of {SIZE_LIMIT} B with {', '.join(_EXTRAS)}")
     return result

@@ -19,6 +19,7 @@ from host_tools.safe_write import File, write_all
 from rootlet import x509 as reader
 
 _MARK = "# A cert module made by `rootlet certs embed`"
+_LARGEST_RSA = 8192  # bits, Mbed TLS's MBEDTLS_MPI_MAX_SIZE
 _CURVES = ("P-256", "P-384", "P-521")
 _KNOWN_CRITICAL = (
     ExtensionOID.BASIC_CONSTRAINTS,
@@ -195,6 +196,8 @@ def _check_key(cert: x509.Certificate, refuse: Callable[[str, str], Failure]) ->
     if isinstance(key, rsa.RSAPublicKey):
         if key.key_size < 2048:
             raise refuse(f"its {name} key is too weak", f"a CA with {supported}")
+        if key.key_size > _LARGEST_RSA:
+            raise refuse(f"its {name} key is too large for Mbed TLS", f"a CA with {supported}")
     elif not isinstance(key, ec.EllipticCurvePublicKey) or name not in _CURVES:
         raise refuse(f"its key is {name}, which Mbed TLS on a board lacks", f"a CA with {supported}")
     if cert.signature_algorithm_oid not in _KNOWN_SIGNATURES:

@@ -249,10 +249,10 @@ def issue(rotation: _Rotation) -> None:
     if request.trust:
         files[facts["trust"] + request.trust.suffix] = request.trust
     if request.roots:
-        files["roots.bin"] = request.roots
+        files[_last(facts["roots"])] = request.roots
     if request.pins is not None:
         path = rotation.scratch / "pins.json"
-        path.write_text(json.dumps({"mqtt": list(request.pins) or None}))
+        path.write_text(json.dumps({**facts["pins"], "mqtt": list(request.pins) or None}))
         files["pins.json"] = path
     present = facts["slots"].get(facts["active"], {"files": {}})["files"]
     replaced = {*files, *(facts["trust"] + ending for ending in (".py", ".mpy") if request.trust)}

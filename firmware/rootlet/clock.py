@@ -100,23 +100,23 @@ class Clock:
         self.source = server
         return seconds
 
-    def keep(self):
-        """Keep the time on flash as the next floor, at most once a day.
+    def keep(self, since):
+        """Keep a moment that has certainly passed as the next floor, on flash.
 
-        To be called after a verified connection: then certificates, which SNTP cannot forge, agree with the
-        time, and one false SNTP reply cannot lock the board out for ever.
+        What the clock says is not certain: one false SNTP reply, kept, would lock the board out for months. A verified
+        certificate shows that the day it starts on has come, and changes at renewals only.
+        Args: since: Unix seconds, the newest start of a certificate of a verified chain.
         """
-        seconds = self.now()
-        if seconds - self._last_good(0) < 86400:
+        if since <= self.floor:
             return
-        self.floor = max(self.floor, seconds)
+        self.floor = since
         # A new file, then renamed over the old: a cut of power leaves one of them whole.
         try:
             with open(self.path + ".new", "w") as f:
-                json.dump({"last_good": seconds}, f)
+                json.dump({"last_good": since}, f)
             os.rename(self.path + ".new", self.path)
         except OSError:
-            pass  # a full or read-only flash costs the memory of the last good time, not the time itself
+            pass  # a full or read-only flash costs the memory of the moment, not the time itself
 
     def _ask(self, server):
         host, _, port = server.partition(":")

@@ -5,11 +5,20 @@ import json
 from .errors import RootletError
 from .trust import pin_bytes
 
-_SECRET = ("password",)
+_SECRET = ("password", "psk")
 
 
 def _text(v, longest=64):
     return isinstance(v, str) and 0 < len(v) <= longest
+
+
+def _is_hex(v):
+    """A key itself where the name of its file belongs: it must not come into a log."""
+    return len(v) >= 32 and all(c in "0123456789abcdefABCDEF" for c in v)
+
+
+def _key_file(v):
+    return _text(v) and not _is_hex(v)
 
 
 def _device(v):
@@ -125,10 +134,10 @@ _MQTT = (
     ("password", lambda v: _text(v, 256), None, "text"),
     ("cert", _text, None, "the file of the board's certificate, DER"),
     ("key", _text, None, "the file of the board's private key, DER"),
-    ("psk", _text, None, "the file of the key shared with the broker, 16 to 32 raw bytes"),
+    ("psk", _key_file, None, "the file of the key shared with the broker, 16 to 32 raw bytes"),
     ("keepalive_s", _whole(5, 65535), 60, "5 to 65535 seconds"),
     ("topic", _topic, "rootlet/{device}/{sensor}", "text without '#' and '+'; {device} and {sensor} are filled in"),
-    ("qos", _one_of(0, 1), 1, "0 or 1"),
+    ("qos", _whole(0, 1), 1, "0 or 1"),
     ("queue", _whole(1, 1000), 64, "1 to 1000 readings kept while offline"),
     _PINS,
 )

@@ -13,13 +13,13 @@ def unload(name):
 
 
 def words(code):
-    """(what happened, what to do) of a code; empty where there is no memory left for the table."""
+    """(what happened, what to do) of a code; empty where the table cannot be read."""
     try:
         from .catalogue import CATALOGUE
 
         what, _, fix = CATALOGUE[code].partition("|")
         return what, fix
-    except MemoryError:
+    except (MemoryError, OSError, ImportError):
         return "", ""
     finally:
         unload("catalogue")  # some KB, seldom needed

@@ -28,6 +28,10 @@ def backoff_ms(attempt):
     return 100 + random.getrandbits(16) * longest // 65536
 
 
+def _ignore(topic, message):
+    """The gateway subscribes to nothing: what a broker sends all the same is let go."""
+
+
 class Queue:
     """Readings not yet handed to MQTT; bounded, the oldest is dropped and counted."""
 
@@ -113,6 +117,7 @@ class Gateway:
         )
         client.set_last_will(self._topic("status"), "offline", retain=True, qos=1)
         client.on_ack = self._acknowledged
+        client.set_callback(_ignore)
         return client
 
     def _topic(self, sensor):
@@ -161,12 +166,14 @@ class Gateway:
                 stream = response.stream
                 for _ in response:
                     pass
-                log("https", "GET %s: status %d, %d bytes" % (response.url, response.status, response.size))
+                # Without the query: it may hold a key.
+                place = response.url.partition("?")[0]
+                log("https", "GET %s: status %d, %d bytes" % (place, response.status, response.size))
                 log("https", "verified: %s, %s, chain %s" % (stream.version, stream.cipher, " > ".join(stream.chain)))
         except RootletError as e:
             log("error", e)
             return False
-        self.clock.keep()
+        self.clock.keep(stream.since)
         return True
 
     def _connect(self):
@@ -180,7 +187,7 @@ class Gateway:
         log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
         client.publish(self._topic("status"), "online", retain=True, qos=1)
         if not shared:  # no certificate has confirmed the time
-            self.clock.keep()
+            self.clock.keep(s.since)
 
     async def _serve(self):
         """Publish readings as they come, until something breaks (raises RootletError)."""
@@ -241,6 +248,8 @@ class Gateway:
             except RootletError as e:
                 self.client.close()
                 log("error", e)
+                if e.code in ("CERT_EXPIRED", "CERT_NOT_YET_VALID"):
+                    self.clock.good = False  # it may be the clock that is wrong: ask again
             except MemoryError:
                 self.client.close()
                 gc.collect()

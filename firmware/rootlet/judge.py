@@ -23,6 +23,7 @@ class Judge:
         self.chain = []
         self.top = None
         self.room = None
+        self.since = 0  # the newest start of a certificate: by that day at least it is
         self.leaf_seen = False
         # On rp2 memory that runs out is reported as "not correctly signed": then the difference must be told by this.
         needs = trust.needs
@@ -50,6 +51,7 @@ class Judge:
         cert = x509.parse(der)
         self.chain.append(x509.label(cert.subject))
         policy.check_any(cert, self.now)
+        self.since = max(self.since, cert.not_before)
         if self.top is None:
             self.top = cert
         root = self._is_root(der)
@@ -93,7 +95,8 @@ class Judge:
         if named:
             for root in named:
                 # Mbed TLS takes no CA as an issuer whose path length the chain exceeds.
-                if root.path_len is not None and root.path_len < len(self.chain) - 1:
+                between = len(self.chain) - 1 - (top.issuer == top.subject)
+                if root.path_len is not None and root.path_len < between:
                     return RootletError("CERT_CHAIN", "path length %d of root '%s'" % (root.path_len, issuer))
             if self.scarce:
                 return RootletError("TLS_MEMORY", "%d B were free, a signature could not be checked" % self.free)

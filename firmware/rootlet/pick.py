@@ -33,6 +33,8 @@ class Peek(Judge):
             self.fault = RootletError("CERT_MALFORMED", str(e))
         except MemoryError:
             self.fault = RootletError("TLS_MEMORY", "while a certificate was read")
+        except Exception as e:  # such as a full stack
+            self.fault = RootletError("TLS_FAILED", "a certificate could not be read: %s" % type(e).__name__)
         self.leaf_seen = depth == 0
         return 0 if depth and not self.fault else mbedtls.X509_FATAL
 
@@ -55,14 +57,14 @@ def choose(peek, trust):
 
 
 def known(issuers, trust):
-    """The embedded roots if one of them has one of these names, else those of the root store: (name_hash, roots)."""
+    """The first of these names that is known: (name_hash, roots): the embedded ones, and those of the root store."""
     for root in trust.roots:
         try:
             name = name_hash(x509.parse(root).subject)
         except x509.Malformed:
             continue  # Mbed TLS may know it all the same, but it is not what is looked for here
         if name in issuers:
-            return name, trust.roots
+            return name, list(trust.roots) + trust.store.find([name])[1]
     return trust.store.find(issuers)
 
 

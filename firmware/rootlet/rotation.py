@@ -64,10 +64,21 @@ def facts():
         "cert": m["cert"],
         "key": m["key"],
         "trust": settings["trust"],
+        "roots": settings["roots"],
+        "pins": _pins(slots.active(lambda *_: None)),
         "active": slots.active(lambda *_: None),
         "slots": whole,
         "free": space[0] * space[3],
     }
+
+
+def _pins(slot):
+    """What pins.json of the slot in use says, or {}."""
+    try:
+        with open((slots.folder(slot) + "/" if slot else "") + "pins.json") as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        return {}
 
 
 def clear(slot):

@@ -150,13 +150,20 @@ def applied(settings):
     try:
         with open(name) as f:
             text = f.read(_LONGEST)
-    except OSError:
-        return settings
+    except OSError as e:
+        if e.args[0] == 2:
+            return settings
+        raise RootletError("SLOT", "%s cannot be read" % name) from None
     try:
         pins = json.loads(text)
-        for section in ("mqtt", "https"):
-            if section in pins and settings[section]:
-                settings[section]["pins"] = pins[section]
+        if not isinstance(pins, dict):
+            raise ValueError
+        for section in pins:
+            row = pins[section]
+            if section not in ("mqtt", "https") or not (row is None or (isinstance(row, list) and row)):
+                raise ValueError
+            if settings[section]:
+                settings[section]["pins"] = row
     except (ValueError, TypeError):
-        raise RootletError("SLOT", "%s is not JSON" % name) from None
+        raise RootletError("SLOT", "%s is not what it should be" % name) from None
     return settings

@@ -66,8 +66,7 @@ class Store:
 
     def __init__(self, path):
         self.path = path
-        with self._open() as f:
-            head = f.read(HEADER)
+        head = self._guarded(self._head)
         if len(head) != HEADER or head[:8] != MAGIC:
             raise _damaged(path, "it is no root store")
         self.build_time = _number(head[8:16])
@@ -75,7 +74,7 @@ class Store:
         self.count = _number(head[32:34])
         self._dictionary = _number(head[34:37])
         self.size = _number(head[37:40])
-        self._matches(())  # checks the index
+        self._guarded(self._matches, ())  # checks the index
 
     def _open(self):
         try:
@@ -83,8 +82,22 @@ class Store:
         except OSError:
             raise _damaged(self.path, "it is absent") from None
 
+    def _guarded(self, function, *arguments):
+        """Call a function that reads the file; a flash that cannot be read is a damaged store."""
+        try:
+            return function(*arguments)
+        except OSError as e:
+            raise _damaged(self.path, "it cannot be read, error %s" % e.args[0]) from None
+
+    def _head(self):
+        with self._open() as f:
+            return f.read(HEADER)
+
     def check(self):
         """Check the whole file against its SHA-256. Returns the digest, 32 bytes."""
+        return self._guarded(self._check)
+
+    def _check(self):
         h = hashlib.sha256()
         piece = bytearray(512)
         with self._open() as f:
@@ -132,7 +145,7 @@ class Store:
         Args: names: list of name_hash of issuers, as they stand in certificates.
         Returns (the name_hash, list of certificates in DER), or (None, []). Raises RootletError TLS_STORE.
         """
-        found = self._matches(names)
+        found = self._guarded(self._matches, names)
         for name in names:
             roots = [self._rebuild(record) for record in found if record.startswith(name)]
             if roots:
@@ -154,7 +167,7 @@ class Store:
         try:
             with self._open() as f:
                 der = certificate(f, at, self._dictionary)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OSError):
             raise _damaged(self.path, "the entry at %d cannot be read" % at) from None
         if not hashlib.sha256(der).digest().startswith(record[7:12]):
             raise _damaged(self.path, "the entry at %d does not match its checksum" % at)

@@ -1,5 +1,6 @@
 """A verified TLS connection as a stream: buffered reads, whole writes, a deadline on each."""
 
+import io
 import select
 
 from . import mbedtls
@@ -10,10 +11,41 @@ _BUFFER = 512
 _LARGEST_READ = 16384
 
 
+class Guard(io.IOBase):
+    """The socket under a TLS connection. While a deadline is set and has passed there is nothing to read.
+
+    Mbed TLS goes on by itself as long as anything comes, such as endless warning alerts, and looks at no clock.
+    Errors are returned as negative numbers: what is raised here would jump through Mbed TLS and leak.
+    """
+
+    def __init__(self, raw, deadline):
+        self.raw = raw
+        self.deadline = deadline
+
+    def readinto(self, buf):
+        deadline = self.deadline
+        if deadline and not deadline.left():
+            return None
+        try:
+            return self.raw.readinto(buf)
+        except OSError as e:
+            return -e.args[0]
+
+    def write(self, buf):
+        try:
+            return self.raw.write(buf)
+        except OSError as e:
+            return -e.args[0]
+
+    def ioctl(self, request, arg):
+        return 0
+
+
 class Stream:
     """A verified TLS connection: buffered reads, whole writes, a deadline on each.
 
     Attributes: host; chain (names, root first); version and cipher (text); timeout_ms for each read or write;
+    since, the newest start of a certificate of the chain (Unix seconds, 0 where there was none);
     limit, a Deadline that bounds all of them together, or None.
     """
 
@@ -21,7 +53,8 @@ class Stream:
         self._raw = raw
         self._sock = sock
         self._poller = select.poll()
-        self._poller.register(sock, READ)
+        # Asked of the socket itself: what TLS holds was handed out before.
+        self._poller.register(raw, READ)
         self._buf = bytearray(_BUFFER)
         self._view = memoryview(self._buf)
         self._pos = 0
@@ -31,12 +64,13 @@ class Stream:
         self.timeout_ms = timeout_ms
         self.limit = None
         self.chain = []
+        self.since = 0
         self.version = self.cipher = ""
 
     def _await(self, flag, deadline):
         if self.limit and self.limit.left() < deadline.left():
             deadline = self.limit
-        self._poller.modify(self._sock, flag)
+        self._poller.modify(self._raw, flag)
         if not wait(self._poller, deadline):
             raise RootletError("NET_TIMEOUT", "%s, nothing within the time allowed" % self.host)
 
@@ -80,15 +114,17 @@ class Stream:
             self._eof = True
         return n
 
-    def readinto(self, buf):
-        """Read what there is, at least one byte, into buf. Returns the count, 0 at the end of the stream."""
+    def readinto(self, buf, deadline=None):
+        """Read what there is, at least one byte, into buf. Returns the count, 0 at the end of the stream.
+
+        Args: deadline: for this read; by default timeout_ms from now.
+        """
         size = self._end - self._pos
         if size:
             size = min(size, len(buf))
             buf[:size] = self._view[self._pos : self._pos + size]
             self._pos += size
             return size
-        deadline = None
         while True:
             n = self._fill(buf)
             if n is not None:
@@ -107,14 +143,15 @@ class Stream:
             return bytes(self._view[pos : pos + size])
         out = bytearray(size)
         view = memoryview(out)
+        deadline = Deadline(self.timeout_ms)  # for all of it: a byte now and then must not hold up everything else
         done = 0
         while done < size:
             if self._pos == self._end and size - done < _BUFFER:
                 self._pos = self._end = 0
-                self._end = self.readinto(self._view)
+                self._end = self.readinto(self._view, deadline)
                 if not self._end:
                     raise RootletError("NET_CLOSED", self.host)
-            n = self.readinto(view[done:])
+            n = self.readinto(view[done:], deadline)
             if not n:
                 raise RootletError("NET_CLOSED", self.host)
             done += n

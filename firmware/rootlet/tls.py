@@ -10,7 +10,7 @@ from . import memory
 from .deadline import READ, WRITE, Deadline, wait
 from .errors import RootletError
 from .judge import Judge, explain
-from .stream import Stream, close
+from .stream import Guard, Stream, close
 from .trust import read_file
 
 _IN_PROGRESS = (115, 119, 36)  # EINPROGRESS of lwIP and Linux, of newlib, of macOS
@@ -41,7 +41,10 @@ def resolve(host, port):
 
 def _dial(address, host, port, deadline):
     """A connected, non-blocking TCP socket."""
-    raw = socket.socket()
+    try:
+        raw = socket.socket()
+    except OSError as e:
+        raise RootletError("TCP", "no socket is free, error %s" % e.args[0]) from None
     where = "%s:%d" % (host, port)
     if isinstance(address, tuple) and address[0] != host:
         where += " at " + address[0]  # on a board; the unix port has packed addresses
@@ -126,6 +129,11 @@ def _dial_any(addresses, host, port, deadline):
                 raise
 
 
+def _server_name(host):
+    """The host as SNI and Mbed TLS want it: without the dot that DNS allows at its end (RFC 6066 section 3)."""
+    return host[:-1] if host.endswith(".") else host
+
+
 def _peek(addresses, host, port, trust, now, deadline):
     """Look at the server's certificates and leave. Returns a pick.Peek; nothing it holds may be believed."""
     from .pick import Peek
@@ -137,7 +145,8 @@ def _peek(addresses, host, port, trust, now, deadline):
         context = _context((), peek)
         # Without roots nothing can be verified: the callback only looks, then ends the handshake before it is done.
         context.verify_mode = tls.CERT_OPTIONAL  # type: ignore[attr-defined]
-        sock = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
+        guard = Guard(raw, deadline)
+        sock = context.wrap_socket(guard, server_hostname=_server_name(host), do_handshake_on_connect=False)
         _handshake(sock, raw, b"\0", deadline)
         raise RootletError("TLS_FAILED", "the server's certificate was not presented")
     except (OSError, ValueError, MemoryError, RootletError) as e:
@@ -157,14 +166,17 @@ def _open(addresses, host, port, hello, trust, roots, now, deadline, timeout_ms)
         context = trust.psk.prepare(tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)) if trust.psk else _context(roots, judge)
         context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined]
         _identify(context, trust)
-        sock = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
+        guard = Guard(raw, deadline)
+        sock = context.wrap_socket(guard, server_hostname=_server_name(host), do_handshake_on_connect=False)
         _handshake(sock, raw, hello, deadline)
+        guard.deadline = None
         if trust.psk:
             trust.psk.check(sock.cipher()[0])
         elif not judge.leaf_seen:
             raise RootletError("TLS_FAILED", "the server's certificate was not presented for judgement")
         stream = Stream(raw, sock, host, timeout_ms)
         stream.chain = judge.chain
+        stream.since = judge.since
         stream.cipher, stream.version = sock.cipher()
         return stream
     except (OSError, ValueError, MemoryError, RootletError) as e:

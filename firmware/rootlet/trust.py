@@ -91,7 +91,7 @@ def load(module_name, now, needs=None, store_file=None):
         floor = module.BUILD_TIME
     except ImportError:
         pass
-    except (AttributeError, ValueError, SyntaxError):
+    except (AttributeError, ValueError, SyntaxError, NotImplementedError):
         raise RootletError("TLS_NO_ROOTS", "cert module '%s' is damaged" % module_name) from None
     store = None
     store_file = slots.path(store_file)

@@ -76,13 +76,13 @@ def broker(
         device["port"] = running.port
         typer.echo(f"{running.engine} on {bind}:{running.port}; Ctrl-C ends it")
         typer.echo(f'in a device\'s config.json: "mqtt": {json.dumps(device)}')
-        typer.echo(
-            "           (the host as the board reaches it: a name it can resolve, or an address in the certificate)"
-        )
         if psk:
             shared = {"host": name, "port": running.psk_port, "psk": "device.psk"}
             typer.echo(f'with a pre-shared key: "mqtt": {json.dumps(shared)}')
             typer.echo("pre-shared keys have no forward secrecy and name nobody by certificate: private brokers only")
+        typer.echo(
+            "the host must be one the board can reach and the certificate has: a name it resolves, or an address"
+        )
         if no_mtls:
             typer.echo("no client certificates: anybody who reaches the port may publish and read")
         try:

@@ -42,7 +42,7 @@ class SSLContext:
             raise ValueError("invalid key") from None
 
     def wrap_socket(self, raw, server_hostname=None, do_handshake_on_connect=True):
-        return _Socket(self, raw, server_hostname)
+        return _Socket(self, raw.raw, server_hostname)  # OpenSSL wants the socket itself, not its guard
 
 
 def _certificate(der):

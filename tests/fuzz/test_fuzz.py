@@ -139,7 +139,8 @@ def test_any_reply_of_a_time_server(reply, nonce):
 def test_anything_a_broker_sends(data):
     client = mqtt.Client("me", "broker", 8883, None)
     client.set_callback(lambda topic, message: None)
-    client.sock = Stream(None, FakeSocket([data]), "broker", 1000)
+    fake = FakeSocket([data])
+    client.sock = Stream(fake, fake, "broker", 1000)
     try:
         while client.check_msg():
             pass

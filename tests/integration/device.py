@@ -139,7 +139,13 @@ def drop(step):
     return {}
 
 
-STEPS = {f.__name__: f for f in (get, mqtt_connect, publish, subscribe, ping, disconnect, drop)}
+def store(step):
+    from rootlet.store import Store
+
+    return {"count": Store(step["path"]).count}
+
+
+STEPS = {f.__name__: f for f in (get, mqtt_connect, publish, subscribe, ping, disconnect, drop, store)}
 for step in JOB["steps"]:
     began = time.ticks_ms()
     try:

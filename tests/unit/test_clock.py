@@ -101,17 +101,28 @@ def test_a_clock_that_cannot_be_set_is_not_good(make):
         refused(c.now)
 
 
-def test_the_time_is_kept_only_when_asked_and_becomes_the_floor(make, tmp_path):
+def test_what_a_certificate_shows_becomes_the_floor(make, tmp_path):
     path = tmp_path / "clock.json"
     with SntpServer() as server:
         c = make(server)
         seconds = c.sync()
         assert not path.exists(), "SNTP alone must not move the floor"
-        c.keep()
-        assert json.loads(path.read_text()) == {"last_good": seconds}
-        assert make(server).floor == seconds
+        c.keep(seconds - 3600)
+        assert json.loads(path.read_text()) == {"last_good": seconds - 3600}
+        c.keep(seconds - 7200)
+        assert make(server).floor == seconds - 3600, "an older certificate moves nothing"
+        c.keep(0)
     with SntpServer(offset_s=-86400) as behind:
         refused(make(behind).sync)
+
+
+def test_a_false_time_is_forgotten_at_the_next_start(make):
+    """The server was verified under a clock 300 days ahead: only its certificate's start may be kept of that."""
+    with SntpServer(offset_s=300 * 86400) as ahead, SntpServer() as true:
+        c = make(ahead)
+        started = c.sync() - 330 * 86400
+        c.keep(started)
+        assert abs(make(true).sync() - (started + 30 * 86400)) < 60
 
 
 @pytest.mark.parametrize(

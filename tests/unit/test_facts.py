@@ -12,6 +12,11 @@ from rootlet.stream import Stream
 from tests.unit.fake_socket import FakeSocket
 
 
+def fake_stream(pieces, host):
+    fake = FakeSocket(pieces)
+    return Stream(fake, fake, host, 50)
+
+
 def fact(code, function, *args):
     with pytest.raises(RootletError) as e:
         function(*args)
@@ -49,7 +54,7 @@ def test_the_address_that_did_not_answer(monkeypatch):
 
 
 def response(data, url="https://a.example/v1?key=SECRET"):
-    made = https.Response(Stream(None, FakeSocket([data]), "a.example", 50), Parser(), url, 1000)
+    made = https.Response(fake_stream([data], "a.example"), Parser(), url, 1000)
     made._read_head()
     return made
 
@@ -64,7 +69,7 @@ def test_a_page_that_is_not_json_tells_what_it_is_and_keeps_the_query_to_itself(
 
 def test_a_broker_that_is_none_or_refuses(monkeypatch):
     def answers(reply):
-        monkeypatch.setattr(tls, "connect", lambda *_: Stream(None, FakeSocket([reply]), "broker", 50))
+        monkeypatch.setattr(tls, "connect", lambda *_: fake_stream([reply], "broker"))
         return mqtt.Client("pico1", "broker", 8883, None, user="u", password="SECRET", timeout_ms=50).connect
 
     assert fact("MQTT_PACKET", answers(b"HTTP/1.1")) == "no CONNACK, but b'HTTP'"

@@ -20,7 +20,7 @@ def dial(monkeypatch):
 
         def connect(host, port, hello, trust, timeout_ms):
             fake.hello = hello
-            return Stream(None, fake, host, timeout_ms)
+            return Stream(fake, fake, host, timeout_ms)
 
         monkeypatch.setattr(tls, "connect", connect)
         client.fake = fake

@@ -24,7 +24,7 @@ class Board:
         self.calls: list[str] = []
         self.facts: dict[str, Any] = {
             "device": "dev-1", "cert": "device.crt.der", "key": "device.key.der", "trust": "trust_roots",
-            "active": None, "slots": {}, "free": 500000,
+            "roots": "roots.bin", "pins": {}, "active": None, "slots": {}, "free": 500000,
         }  # fmt: skip
         self.trial = "trial ok"
         self.restart: str | None = None

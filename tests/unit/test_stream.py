@@ -11,7 +11,7 @@ DATA = bytes(range(256)) * 5
 
 
 def stream(fake, timeout_ms=1000):
-    return Stream(None, fake, "host", timeout_ms)
+    return Stream(fake, fake, "host", timeout_ms)
 
 
 def cut(data, size):

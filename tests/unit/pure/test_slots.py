@@ -372,7 +372,7 @@ def test_the_configuration_names_what_is_in_use():
     assert slots.applied(settings())["https"] is None
     put("pins.json", b'{"mqtt": null}')
     assert slots.applied(settings())["mqtt"]["pins"] is None
-    for bad in (b"", b"{", b"3", b"null"):
+    for bad in (b"", b"{", b"3", b"null", b"[]", b'{"mqttt": null}', b'{"mqtt": []}', b'{"mqtt": 5}', b'{"mqtt": "x"}'):
         put("pins.json", bad)
         refused(slots.applied, settings())
 
