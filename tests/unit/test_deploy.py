@@ -151,7 +151,7 @@ class Port:
 def test_which_board(ports: list[Port], code: Exit, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
     with pytest.raises(Failure) as e:
-        deploy.find_port()
+        find_board.find()
     assert e.value.code == code
     assert words in str(e.value)
 
@@ -159,4 +159,4 @@ def test_which_board(ports: list[Port], code: Exit, words: str, monkeypatch: pyt
 def test_one_board_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     ports = [Port("/dev/ttyS0", None), Port("/dev/ttyACM0", 0x2E8A)]
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
-    assert deploy.find_port() == "/dev/ttyACM0"
+    assert find_board.find().port == "/dev/ttyACM0"
