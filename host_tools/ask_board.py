@@ -1,6 +1,7 @@
 """Asks a board about itself, by one call of mpremote; its secrets stay on it."""
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,8 @@ _RESET_TIMEOUT_S = 10.0
 _MARK = "rootlet-board "
 _LONGEST = 16384  # of what a board may say
 
-# Runs on the board after a soft reset. Of the configuration only the device id is told, and of a fault the words that the
-# firmware itself would log. No private key leaves: whether the key is the certificate's is decided there. A key file holds
+# Runs on the board after a soft reset. Of the configuration only the device id is told, and of a fault the words that
+# the firmware itself would log. No private key leaves: whether it is the certificate's is decided there. A key file holds
 # its public half too (RFC 5915 section 3, RFC 8017 appendix A.1.2), which ends as the certificate's public key does.
 _SCRIPT = """
 import gc, json, os, sys, binascii
@@ -160,15 +161,15 @@ def ask(port: str, *, health: bool = False, timeout_s: float = TIMEOUT_S) -> Boa
             raise ValueError
         return _board(port, json.loads(told[-1][len(_MARK) :]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise Failure(f"the answer of {port} cannot be used", "it is not what was asked for", "rootlet deploy") from None
+        raise Failure(
+            f"the answer of {port} cannot be used", "it is not what was asked for", "rootlet deploy"
+        ) from None
 
 
 def _restart(port: str) -> None:
     """Its program may have been stopped before the question failed."""
-    try:
+    with contextlib.suppress(Failure):  # the first failure is the one to tell
         deploy._mpremote(port, "reset", timeout_s=_RESET_TIMEOUT_S)
-    except Failure:
-        pass  # the first failure is the one to tell
 
 
 def _board(port: str, told: dict[str, Any]) -> Board:
@@ -185,7 +186,13 @@ def _board(port: str, told: dict[str, Any]) -> Board:
     }
     return Board(
         port,
-        *(text(name) for name in ("micropython", "machine", "platform", "unique_id", "rootlet", "device", "tree")),
+        micropython=text("micropython"),
+        machine=text("machine"),
+        platform=text("platform"),
+        unique_id=text("unique_id"),
+        rootlet=text("rootlet"),
+        device=text("device"),
+        tree=text("tree"),
         flash_free=number(free),
         flash_bytes=number(size),
         heap_free=number(told["heap_free"]),
@@ -218,8 +225,8 @@ def ask_all(
 
 def as_json(found: Found, answer: Board | Failure | None) -> dict[str, Any]:
     """One board, ready for JSON."""
-    row: dict[str, Any] = {"port": found.port, "serial": found.serial, "vid": found.vid, "pid": found.pid,
-                           "state": state(found, answer), "chip": found.chip or None, "asked": answer is not None}  # fmt: skip
+    row: dict[str, Any] = asdict(found)
+    row |= {"state": state(found, answer), "chip": found.chip or None, "asked": answer is not None}
     if isinstance(answer, Failure):
         row["error"] = {"what": answer.what, "because": answer.because, "try": answer.try_}
     elif answer is not None:

@@ -159,7 +159,11 @@ def _rows(found: Setup, name: str, check: Check) -> list[Row]:
         rows.append(Row("problem", name, f"{failure.what}; {failure.because}", failure.try_))
     except Exception as error:
         # One check that is wrong must not hide what the others found; its text might hold anything, so it is not shown.
-        rows.append(Row("problem", name, f"the check itself failed ({type(error).__name__})", "rootlet explain"))
+        trace = error.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+        rows.append(Row("problem", name, f"the check itself failed ({type(error).__name__} at {where})"))
     return rows
 
 

@@ -13,8 +13,8 @@ Ports = Callable[[], Iterable[Any]]
 VOLUMES = ("/media/*", "/media/*/*", "/run/media/*/*", "/Volumes/*")
 """Where systems mount a drive, as glob patterns."""
 
-# USB vendor and product id -> (what it is, chip; "" where the id does not tell). From the USB descriptors of MicroPython's
-# ports (shared/tinyusb), Raspberry Pi's list of product ids, and Espressif's usb-pids and ROM documentation.
+# USB vendor and product id -> (what it is, chip; "" where the id does not tell): as MicroPython's ports, the boot ROMs
+# of Raspberry Pi and Espressif, and the makers of bridges give them.
 _USB = {
     (0x2E8A, 0x0003): ("BOOTSEL", "RP2040"),
     (0x2E8A, 0x000F): ("BOOTSEL", "RP2350"),
@@ -120,7 +120,9 @@ def find(
     there = connected(ports)
     if port is not None:
         if port.startswith("/") and not os.path.exists(port):
-            raise Failure(f"no board on {port}", "there is no such port", "rootlet boards   (lists them)", Exit.NO_DEVICE)
+            raise Failure(
+                f"no board on {port}", "there is no such port", "rootlet boards   (lists them)", Exit.NO_DEVICE
+            )
         found = next((one for one in there if _same(one.port, port)), Found(port))
         if serial is not None and found.serial != serial:
             raise Failure(

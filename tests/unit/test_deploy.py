@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import bench, ca, certs, deploy
+from host_tools import bench, ca, certs, deploy, find_board
 from host_tools.failure import Exit, Failure
 from host_tools.paths import FIRMWARE
 
