@@ -19,8 +19,8 @@ _MARK = "rootlet-board "
 _LONGEST = 16384  # of what a board may say
 
 # Runs on the board after a soft reset. Of the configuration only the device id is told, and of a fault the words that
-# the firmware itself would log. No private key leaves: whether it is the certificate's is decided there. A key file holds
-# its public half too (RFC 5915 section 3, RFC 8017 appendix A.1.2), which ends as the certificate's public key does.
+# the firmware itself would log. No private key leaves: whether it is the certificate's is decided there, for a key file
+# holds the public half too (RFC 5915 section 3, RFC 8017 appendix A.1.2), which ends as the certificate's public key.
 _SCRIPT = """
 import gc, json, os, sys, binascii
 gc.collect()

@@ -61,7 +61,7 @@ def serial_ports() -> Iterable[Any]:
     """The serial ports of this machine, by pyserial."""
     from serial.tools import list_ports
 
-    return list_ports.comports()
+    return list(list_ports.comports())
 
 
 def _printable(text: str | None) -> str | None:
@@ -78,10 +78,9 @@ def connected(ports: Ports = serial_ports) -> list[Found]:
     for port in ports():
         if port.vid is None:
             continue
-        state, chip = _USB.get((port.vid, getattr(port, "pid", None)), ("USB serial port", ""))
-        rows.append(
-            Found(str(port.device), _printable(port.serial_number), port.vid, getattr(port, "pid", None), state, chip)
-        )
+        pid: int = getattr(port, "pid", None) or 0
+        state, chip = _USB.get((port.vid, pid), ("USB serial port", ""))
+        rows.append(Found(str(port.device), _printable(port.serial_number), port.vid, pid, state, chip))
     return sorted(rows, key=lambda found: found.port)
 
 
