@@ -194,7 +194,10 @@ def test_a_clock_before_the_certificates(tmp_path: Path) -> None:
     assert "ca.crt.pem" in row.fact and "sudo" in row.fix
 
 
-@pytest.mark.parametrize(("offset", "mode", "status"), [(0, "good", "ok"), (-5000, "good", "problem"), (0, "kiss-of-death", "problem")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("offset", "mode", "status"),
+    [(0, "good", "ok"), (-5000, "good", "problem"), (0, "kiss-of-death", "problem")],
+)
 def test_the_clock_by_sntp(tmp_path: Path, offset: int, mode: Any, status: str) -> None:
     with SntpServer(offset, mode) as server:
         data = settings() | {"clock": {"servers": [f"127.0.0.1:{server.port}"]}}
@@ -259,7 +262,7 @@ def test_a_broker_with_the_wrong_certificate(lab: tuple[Path, int], tmp_path: Pa
     ca.init(tmp_path / "ca-data", subject="/CN=Another CA")
     write_config(tmp_path, port=lab[1])
     (row,) = problems(rows(doctor_checks.broker, tmp_path))
-    assert row.fact.startswith(f"localhost:{lab[1]}: TLS_UNTRUSTED")
+    assert row.fact.startswith(f"localhost:{lab[1]}: CERT_UNKNOWN_CA")
     assert row.fix == f"rootlet inspect localhost:{lab[1]} --ca {tmp_path / 'ca-data' / 'ca.crt.pem'}"
 
 
