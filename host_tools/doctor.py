@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ from host_tools.certinfo import printable
 from host_tools.failure import Exit, Failure
 
 TIMEOUT_S = 30.0
+_MOST_DEVICES = 200
+_MOST_GOOD, _MOST_BAD = 12, 20
 Status = Literal["ok", "problem", "skip"]
 
 
@@ -31,19 +33,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Device:
-    """A device of the project. `config`: its configuration, secrets in it. `out`: its provisioned folder, or None."""
+    """A device of the project.
+
+    `config`: its configuration, every key present, secrets in it; None where it cannot be used, and `fault` says why.
+    `out`: its provisioned folder, or None. `serial`: USB serial number, or None.
+    """
 
     id: str
-    config: dict[str, Any]
+    config: dict[str, Any] | None = field(repr=False)
     out: Path | None = None
     serial: str | None = None
+    fault: Failure | None = None
 
 
 @dataclass(frozen=True)
 class Setup:
     """What there is to look at.
 
-    `project`: folder of a project, or None. `fault`: why it or a configuration cannot be used. `port`: as given.
+    `project`: folder of a project, or None. `fault`: why it or config.json cannot be used. `left_out`: how many devices
+    are not looked at, because they are so many. `named`: whether a device was named. `port`: as given.
     `ask`: whether boards may be stopped and asked. `network`: whether something may leave this machine.
     `ports`: the serial ports, see find_board.connected.
     """
@@ -53,6 +61,7 @@ class Setup:
     project: Path | None = None
     fault: Failure | None = None
     devices: tuple[Device, ...] = ()
+    left_out: int = 0
     named: bool = False
     port: str | None = None
     ask: bool = False
@@ -96,9 +105,29 @@ def _project(folder: Path, device: str | None) -> dict[str, Any] | None:
         loaded = project.load(where)
     except Failure as failure:
         return {"folder": where, "project": where, "ca_dir": where / "ca-data", "fault": failure}
-    chosen = [loaded.device(device)] if device is not None else loaded.devices
-    devices = tuple(Device(one.id, one.config, loaded.out(one.id), one.serial) for one in chosen)
-    return {"folder": loaded.folder, "project": loaded.folder, "ca_dir": loaded.ca_dir, "devices": devices}
+    chosen = [loaded.device(device)] if device is not None else list(loaded.devices)
+    devices = tuple(_device(one, loaded.out(one.id)) for one in chosen[:_MOST_DEVICES])
+    return {
+        "folder": loaded.folder,
+        "project": loaded.folder,
+        "ca_dir": loaded.ca_dir,
+        "devices": devices,
+        "left_out": len(chosen) - len(devices),
+    }
+
+
+def _device(one: Any, out: Path) -> Device:
+    """A device of the project; a configuration that cannot be used, or wants a secret that is absent, is its fault."""
+    from rootlet import config
+    from rootlet.errors import RootletError
+
+    try:
+        return Device(one.id, config.check(one.config), out, one.serial)
+    except RootletError as error:
+        fault = Failure(f"the configuration of {one.id} is wrong", error.fact, error.fix)
+    except Failure as failure:
+        fault = failure
+    return Device(one.id, None, out, one.serial, fault)
 
 
 def _plain(folder: Path, device: str | None) -> dict[str, Any]:
@@ -147,8 +176,25 @@ def run(found: Setup, checks: Iterable[tuple[str, Check]], timeout_s: float = TI
     return [
         row
         for index, (name, _) in enumerate(table)
-        for row in done.get(index, [Row("problem", name, late, f"rootlet doctor --timeout {timeout_s * 4:g}")])
+        for row in _fewer(done.get(index, [Row("problem", name, late, f"rootlet doctor --timeout {timeout_s * 4:g}")]))
     ]
+
+
+def _fewer(rows: list[Row]) -> Iterator[Row]:
+    """What a person can read: of many good rows their number, of many problems the first."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in rows:
+        counts[row.check, row.status] = counts.get((row.check, row.status), 0) + 1
+    shown: dict[tuple[str, str], int] = {}
+    for row in rows:
+        kind = row.check, row.status
+        most = _MOST_BAD if row.status == "problem" else _MOST_GOOD
+        shown[kind] = shown.get(kind, 0) + 1
+        if counts[kind] <= most or (row.status == "problem" and shown[kind] <= most):
+            yield row
+        elif shown[kind] == counts[kind]:
+            more = f"and {counts[kind] - most} more" if row.status == "problem" else f"{counts[kind]} are so"
+            yield Row(row.status, row.check, more)
 
 
 def _rows(found: Setup, name: str, check: Check) -> list[Row]:

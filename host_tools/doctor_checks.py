@@ -198,22 +198,20 @@ def ports(found: Setup) -> Iterator[Row]:
 
 def project(found: Setup) -> Iterator[Row]:
     """The project's file, or config.json, and each device's configuration."""
-    from rootlet import config
-    from rootlet.errors import RootletError
-
     name = "project" if found.project else "config"
     if found.fault is not None:
         yield Row("problem", name, f"{found.fault.what}; {found.fault.because}", found.fault.try_)
     elif found.project is not None:
-        yield Row("ok", name, f"{found.project / 'rootlet.toml'}: {len(found.devices)} devices")
+        yield Row("ok", name, f"{found.project / 'rootlet.toml'}: {len(found.devices) + found.left_out} devices")
     elif not found.devices:
         yield Row("skip", name, f"no rootlet.toml and no config.json in {found.folder}")
+    if found.left_out:
+        yield Row("skip", name, f"{found.left_out} devices are not looked at", "rootlet doctor DEVICE")
     for device in found.devices:
-        try:
-            config.check(device.config)
+        if device.fault is not None:
+            yield Row("problem", "config", f"{device.fault.what}; {device.fault.because}", device.fault.try_)
+        else:
             yield Row("ok", "config", f"{device.id}: valid")
-        except RootletError as error:
-            yield Row("problem", "config", f"{device.id}: {error.fact}", error.fix)
 
 
 def secrets(found: Setup) -> Iterator[Row]:
@@ -277,13 +275,17 @@ def authority(found: Setup) -> Iterator[Row]:
     """Whether there is a CA."""
     if (found.ca_dir / "ca.crt.pem").is_file():
         return
-    wanting = next((device.id for device in found.devices if device.config["mqtt"]["cert"]), None)
+    wanting = next((device.id for device in found.devices if _has_certificate(device)), None)
     if wanting is not None:
         yield Row(
             "problem", "CA", f"there is none in {found.ca_dir}, and {wanting} has a certificate", "rootlet ca init"
         )
     else:
         yield Row("skip", "CA", f"there is none in {found.ca_dir} (needed for a broker of your own)", "rootlet ca init")
+
+
+def _has_certificate(device: Device) -> bool:
+    return device.config is not None and device.config["mqtt"]["cert"] is not None
 
 
 def certificates(found: Setup) -> Iterator[Row]:
@@ -312,7 +314,7 @@ def certificates(found: Setup) -> Iterator[Row]:
 def _provisioned(device: Device) -> Iterator[Row]:
     from host_tools.deploy import _check_identity
 
-    if device.out is None or not device.config["mqtt"]["cert"]:
+    if device.out is None or not _has_certificate(device):
         return
     cert, key = device.out / "device.crt.der", device.out / "device.key.der"
     if not cert.is_file():
@@ -377,10 +379,20 @@ def clock(found: Setup) -> Iterator[Row]:
         yield _sntp(found)
 
 
+# The least a configuration holds; what is left out gets the firmware's defaults.
+_LEAST = {
+    "device": "x",
+    "wifi": {"networks": [{"ssid": "x"}]},
+    "mqtt": {"host": "x"},
+    "sensors": [{"kind": "simulated", "name": "x"}],
+}
+
+
 def _sntp(found: Setup) -> Row:
     from rootlet import config, sntp
 
-    servers = found.devices[0].config["clock"]["servers"] if found.devices else config._CLOCK[0][2]
+    named = next((device.config["clock"]["servers"] for device in found.devices if device.config), None)
+    servers = named or config.check(_LEAST)["clock"]["servers"]
     why = ""
     for server in servers[:4]:
         host, _, port = server.partition(":")
@@ -406,6 +418,8 @@ def broker(found: Setup) -> Iterator[Row]:
 
     seen = set()
     for device in found.devices:
+        if device.config is None:
+            continue
         mqtt = device.config["mqtt"]
         where = f"{mqtt['host']}:{mqtt['port']}"
         if where in seen:

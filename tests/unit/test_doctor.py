@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,6 +138,68 @@ def test_absent_tools_are_needed_or_optional(monkeypatch: pytest.MonkeyPatch, tm
     assert [row.check for row in problems(told)] == ["mpremote", "mpy-cross"]
     assert all(row.fix for row in told) and len(told) == len(doctor_checks.TOOLS)
     assert all("optional" in row.fact for row in told if row.status == "skip")
+
+
+def a_project(folder: Path, devices: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project as host_tools.project gives it."""
+
+    def one(wanted: str) -> Any:
+        return next(device for device in devices if device.id == wanted)
+
+    loaded = SimpleNamespace(
+        folder=folder, name="p", devices=tuple(devices), ca_dir=folder / "ca-data", device=one,
+        out=lambda name: folder / "build" / "devices" / name,
+    )  # fmt: skip
+    module = SimpleNamespace(find=lambda start: folder, load=lambda path: loaded)
+    monkeypatch.setitem(sys.modules, "host_tools.project", module)
+
+
+def a_device(name: str, **mqtt: Any) -> Any:
+    return SimpleNamespace(id=name, board="pico_w", serial=None, config=settings(**mqtt) | {"device": name})
+
+
+def test_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = ca.init(tmp_path / "ca-data")
+    devices = [a_device("pico-1"), a_device("pico-2")]
+    for device, key_of in (("pico-1", "pico-1"), ("pico-2", "other")):
+        out = tmp_path / "build" / "devices" / device
+        out.mkdir(parents=True)
+        issued = authority.issue_device(device)
+        (out / "device.crt.der").write_bytes(issued.cert_der.read_bytes())
+        key = issued if key_of == device else authority.issue_device(key_of)
+        (out / "device.key.der").write_bytes(key.key_der.read_bytes())
+        (out / "device.key.der").chmod(0o600)
+    (tmp_path / "secrets.toml").write_text(f'password = "{SECRET}"')
+    (tmp_path / "secrets.toml").chmod(0o644)
+    a_project(tmp_path, devices, monkeypatch)
+    (row,) = problems(rows(doctor_checks.certificates, tmp_path))
+    assert "pico-2" in row.fact and row.fix == "rootlet provision pico-2"
+    assert problems(rows(doctor_checks.certificates, tmp_path, device="pico-1")) == []
+    assert problems(rows(doctor_checks.project, tmp_path)) == []
+    (row,) = problems(rows(doctor_checks.secrets, tmp_path))
+    assert row.fix == f"chmod go= {tmp_path / 'secrets.toml'}"
+
+
+def test_a_project_with_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoSecret:
+        id, serial = "pico-2", None
+
+        @property
+        def config(self) -> dict[str, Any]:
+            raise Failure("the secret is absent", "nothing says it", "put it there")
+
+    a_project(tmp_path, [a_device("pico-1", port=0), NoSecret(), a_device("pico-3")], monkeypatch)
+    told = problems(rows(doctor_checks.project, tmp_path))
+    assert "mqtt.port" in told[0].fact and told[1].fix == "put it there" and len(told) == 2
+    for _, check in doctor_checks.CHECKS:
+        rows(check, tmp_path)
+
+
+def test_a_project_of_thousands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_project(tmp_path, [a_device(f"pico-{i}") for i in range(3000)], monkeypatch)
+    told = doctor.run(doctor.setup(tmp_path), doctor_checks.CHECKS)
+    assert len(told) < 60
+    assert "2800 devices are not looked at" in doctor.text(told)
 
 
 # Certificates and clock
