@@ -41,6 +41,9 @@ def uid():
     import machine
     return binascii.hexlify(machine.unique_id()).decode()
 def tree():
+    for p in sys.path:
+        if p in ("/app_a", "/app_b"):
+            return p[-1]
     try:
         with open("/app") as g:
             t = g.read(3).strip()

@@ -202,7 +202,8 @@ def project(found: Setup) -> Iterator[Row]:
     if found.fault is not None:
         yield Row("problem", name, f"{found.fault.what}; {found.fault.because}", found.fault.try_)
     elif found.project is not None:
-        yield Row("ok", name, f"{found.project / 'rootlet.toml'}: {len(found.devices) + found.left_out} devices")
+        count = len(found.devices) + found.left_out
+        yield Row("ok", name, f"{found.project / 'rootlet.toml'}: {count} device{'' if count == 1 else 's'}")
     elif not found.devices:
         yield Row("skip", name, f"no rootlet.toml and no config.json in {found.folder}")
     if found.left_out:
@@ -275,13 +276,12 @@ def authority(found: Setup) -> Iterator[Row]:
     """Whether there is a CA."""
     if (found.ca_dir / "ca.crt.pem").is_file():
         return
+    make = "rootlet provision" if found.project else "rootlet ca init"
     wanting = next((device.id for device in found.devices if _has_certificate(device)), None)
     if wanting is not None:
-        yield Row(
-            "problem", "CA", f"there is none in {found.ca_dir}, and {wanting} has a certificate", "rootlet ca init"
-        )
+        yield Row("problem", "CA", f"there is none in {found.ca_dir}, and {wanting} has a certificate", make)
     else:
-        yield Row("skip", "CA", f"there is none in {found.ca_dir} (needed for a broker of your own)", "rootlet ca init")
+        yield Row("skip", "CA", f"there is none in {found.ca_dir} (needed for a broker of your own)", make)
 
 
 def _has_certificate(device: Device) -> bool:

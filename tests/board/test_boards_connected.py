@@ -251,6 +251,23 @@ def test_a_board_is_not_asked_unless_told(board: VirtualBoard, plug_in: PlugIn) 
     assert undisturbed(board)
 
 
+def test_a_program_in_one_of_two_trees(plug_in: PlugIn, tree: Path, tmp_path: Path) -> None:
+    flash = copy(tree, tmp_path / "flash")
+    for name in ("rootlet", "trust_roots.py"):
+        (flash / "app_b").mkdir(exist_ok=True)
+        (flash / name).rename(flash / "app_b" / name)
+    (flash / "app").write_text("b\n")
+    with VirtualBoard(flash) as virtual:
+        assert wrong(look(virtual)[1]) == {}
+        (flash / "app").write_text("a\n")
+        assert "not on the board" in wrong(look(virtual)[1])["firmware"]["fact"]
+
+
+def test_no_board_to_ask(plug_in: PlugIn) -> None:
+    code, output = run("doctor", "--ask")
+    assert code == 3 and "no board found" in output
+
+
 def test_a_board_with_nothing_on_it(plug_in: PlugIn, tmp_path: Path) -> None:
     with VirtualBoard(tmp_path / "bare") as bare:
         code, told = look(bare)
