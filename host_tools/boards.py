@@ -161,7 +161,7 @@ def load(board_id: str) -> Board:
     known = ids()
     if board_id not in known:
         raise Failure(
-            f"there is no board '{board_id}'", f"known: {', '.join(known)}", "rootlet boards", code=Exit.USAGE
+            f"there is no board '{board_id}'", f"known: {', '.join(known)}", "rootlet boards --known", code=Exit.USAGE
         )
     path = BOARDS / f"{board_id}.json"
     try:

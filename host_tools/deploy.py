@@ -172,7 +172,7 @@ def _mpremote(port: str, *arguments: str, timeout_s: float = _COPY_TIMEOUT_S, cw
     if any(word in low for word in _BUSY):
         raise Failure(f"{port} is busy", last, f"lsof {port}   (close what holds it: a REPL, an IDE)", Exit.NO_DEVICE)
     if any(word in low for word in _ABSENT) and "traceback" not in low:
-        raise Failure(f"no board on {port}", last, "mpremote devs   (lists the ports that are there)", Exit.NO_DEVICE)
+        raise Failure(f"no board on {port}", last, "rootlet boards   (lists the ports that are there)", Exit.NO_DEVICE)
     raise Failure(f"the board on {port} refused", last, f"mpremote connect {port} repl")
 
 
@@ -247,29 +247,6 @@ def slot_in_use(port: str) -> str:
     code = "try:\n print('slot', open('slot').read())\nexcept OSError:\n pass"
     rows = [line.split() for line in _mpremote(port, "exec", code).splitlines()]
     return next((row[1] for row in rows if len(row) == 2 and row[0] == "slot"), "")
-
-
-def find_port() -> str:
-    """The serial port of the only board plugged in.
-
-    Raises: Failure, with exit code 3 where there is none and 2, listing the commands, where there are several.
-    """
-    from serial.tools import list_ports
-
-    # A board is a USB device; serial ports built into the computer have no vendor id.
-    found = [port for port in list_ports.comports() if port.vid is not None]
-    if not found:
-        raise Failure(
-            "no board found",
-            "no USB serial port is there",
-            "plug the board in by a cable that carries data; without a board: rootlet demo",
-            Exit.NO_DEVICE,
-        )
-    if len(found) > 1:
-        choices = "  or  ".join(f"rootlet deploy --port {port.device}" for port in found)
-        names = ", ".join(f"{port.device} ({port.serial_number or 'no serial number'})" for port in found)
-        raise Failure("several boards found", names, choices, Exit.USAGE)
-    return str(found[0].device)
 
 
 def reset(port: str) -> None:

@@ -52,7 +52,7 @@ def rotate(
 
     Example: rootlet certs rotate pico-1 --days 90
     """
-    from host_tools import deploy, rotate
+    from host_tools import find_board, rotate
     from host_tools.commands.ca import _authority
 
     if trust is not None and trust.with_suffix(".mpy").is_file():
@@ -61,7 +61,8 @@ def rotate(
         device, directory, not keep_identity, trust, roots,
         None if pins is None else () if pins == ["none"] else tuple(pins), days, wait_s=wait_s,
     )  # fmt: skip
-    rotate.run(port or deploy.find_port(), request, lambda: _authority(directory, passphrase_file), typer.echo)
+    where = find_board.find(port, command=f"rootlet certs rotate {device}").port
+    rotate.run(where, request, lambda: _authority(directory, passphrase_file), typer.echo)
     typer.echo("done: the board uses the new files")
 
 

@@ -13,7 +13,7 @@ def deploy(
     port: Annotated[
         str | None, typer.Option(help="Serial port; found by itself where one board is plugged in.")
     ] = None,
-    board: Annotated[str, typer.Option(help="Which board; see `rootlet boards`.")] = "pico_w",
+    board: Annotated[str, typer.Option(help="Which board; see `rootlet boards --known`.")] = "pico_w",
     config: Annotated[Path | None, typer.Option(help="Configuration (JSON), checked first.")] = None,
     trust: Annotated[
         Path | None, typer.Option(help="Cert module of `rootlet certs embed`; its .mpy is taken if there.")
@@ -33,6 +33,7 @@ def deploy(
     Example: rootlet deploy --board pico_w --config config.json --trust build/trust_roots.py
     """
     from host_tools import deploy as steps
+    from host_tools import find_board
 
     if (cert is None) != (key is None):
         raise Failure("--cert and --key belong together", "only one is given", "give both, or neither", Exit.USAGE)
@@ -45,7 +46,7 @@ def deploy(
             raise Failure(f"{path} is no file", "it is absent or a folder", "check the path", Exit.USAGE)
     if trust is not None and trust.with_suffix(".mpy").is_file():
         trust = trust.with_suffix(".mpy")
-    where = port or steps.find_port()
+    where = find_board.find(port).port
     if not port:
         typer.echo(f"board on {where}")
     # The tree holds the device's key: it lives in a private folder and goes when the copy is done.

@@ -13,7 +13,7 @@ def inspect(
     ca: Annotated[
         Path | None, typer.Option("--ca", help="Trust anchors (PEM, DER, cert module); else certifi's.")
     ] = None,
-    board: Annotated[str | None, typer.Option("--board", help="A board id; see `rootlet boards`.")] = None,
+    board: Annotated[str | None, typer.Option("--board", help="A board id; see `rootlet boards --known`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, max=300, help="Seconds a connection.")] = 10.0,
     save_root: Annotated[

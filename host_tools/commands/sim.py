@@ -7,7 +7,7 @@ import typer
 
 
 def sim(
-    board: Annotated[str, typer.Option(help="The board, as in `rootlet boards`.")] = "pico_w",
+    board: Annotated[str, typer.Option(help="The board, as in `rootlet boards --known`.")] = "pico_w",
     fs: Annotated[Path, typer.Option(help="The folder that is its flash; made if absent.")] = Path("build/sim"),
     script: Annotated[
         Path | None,

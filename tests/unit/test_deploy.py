@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools import bench, ca, certs, deploy
+from host_tools import bench, ca, certs, deploy, find_board
 from host_tools.failure import Exit, Failure
 from host_tools.paths import FIRMWARE
 
@@ -152,7 +152,7 @@ class Port:
 def test_which_board(ports: list[Port], code: Exit, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
     with pytest.raises(Failure) as e:
-        deploy.find_port()
+        find_board.find()
     assert e.value.code == code
     assert words in str(e.value)
 
@@ -160,4 +160,4 @@ def test_which_board(ports: list[Port], code: Exit, words: str, monkeypatch: pyt
 def test_one_board_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     ports = [Port("/dev/ttyS0", None), Port("/dev/ttyACM0", 0x2E8A)]
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
-    assert deploy.find_port() == "/dev/ttyACM0"
+    assert find_board.find().port == "/dev/ttyACM0"
