@@ -1,6 +1,7 @@
 """Puts the firmware on a board: compile, lay out, copy by mpremote, check what arrived."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from host_tools import boards, root_store, umqtt
 from host_tools import psk as shared_keys
 from host_tools.failure import Exit, Failure
 from host_tools.mpy import compile_source
-from host_tools.paths import BOARDS, FIRMWARE
+from host_tools.paths import FIRMWARE
 
 DEFAULT_BOARD = "pico_w"
 BOARD_PSK = "device.psk"
@@ -130,7 +131,8 @@ def stage(
     _compile(umqtt.fetch() / "umqtt" / "simple.py", "umqtt/simple.py", out / "umqtt" / "simple.mpy")
     for name in ("boot.py", "main.py"):
         _put(FIRMWARE / name, out / name)
-    _put(BOARDS / f"{facts['id']}.json", out / "board.json")
+    # How firmware is flashed is of no use on the board.
+    (out / "board.json").write_text(json.dumps({name: fact for name, fact in facts.items() if name != "image"}))
     if trust:
         _put(trust, out / f"trust_roots{trust.suffix}")
     if roots:
