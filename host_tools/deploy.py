@@ -62,7 +62,7 @@ def _check_config(path: Path) -> dict[str, Any]:
     return checked
 
 
-def _check_identity(cert: Path, key: Path) -> None:
+def check_identity(cert: Path, key: Path) -> None:
     """Refuse a CA's private key on a board, and a key that is not the certificate's."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
@@ -121,7 +121,7 @@ def stage(
     if roots:
         root_store.opened(roots)
     if cert and key:
-        _check_identity(cert, key)
+        check_identity(cert, key)
     if psk:
         shared_keys.check_raw(psk)
     if out.exists() and any(out.iterdir()):
@@ -245,9 +245,10 @@ def slot_in_use(port: str) -> str:
     return next((row[1] for row in rows if len(row) == 2 and row[0] == "slot"), "")
 
 
-def find_port() -> str:
+def find_port(command: str = "rootlet deploy") -> str:
     """The serial port of the only board plugged in.
 
+    Args: command: what is to be repeated with --port where there are several.
     Raises: Failure, with exit code 3 where there is none and 2, listing the commands, where there are several.
     """
     from serial.tools import list_ports
@@ -262,7 +263,7 @@ def find_port() -> str:
             Exit.NO_DEVICE,
         )
     if len(found) > 1:
-        choices = "  or  ".join(f"rootlet deploy --port {port.device}" for port in found)
+        choices = "  or  ".join(f"{command} --port {port.device}" for port in found)
         names = ", ".join(f"{port.device} ({port.serial_number or 'no serial number'})" for port in found)
         raise Failure("several boards found", names, choices, Exit.USAGE)
     return str(found[0].device)

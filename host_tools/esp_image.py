@@ -156,7 +156,8 @@ def parse(data: bytes, offset: int) -> Firmware:
 def check(firmware: Firmware, file_bytes: int, chip: int, offset: int, size: int) -> None:
     """Refuse firmware that is not for a board.
 
-    Args: file_bytes: length of the file. chip: the board's chip id. offset: where the file goes. size: its flash, bytes.
+    Args: file_bytes: length of the file. chip: the board's chip id. offset: where the file goes.
+        size: the board's flash, bytes.
     Raises: EspError.
     """
     if firmware.boot.chip != chip:
