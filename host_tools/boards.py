@@ -20,8 +20,8 @@ class Flash(TypedDict):
 
 
 class Image(TypedDict):
-    """How firmware gets onto it: file format, name at micropython.org, address of the file's first byte, UF2 families or
-    chip id (hex), Board-ID of the boot loader's drive, and the file system's block and program sizes, bytes.
+    """How firmware gets onto it: file format, name at micropython.org, address of the file's first byte, UF2 families
+    or chip id (hex), Board-ID of the boot loader's drive, and the file system's block and program sizes, bytes.
     """
 
     format: Literal["uf2", "esp"]

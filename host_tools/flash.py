@@ -27,6 +27,7 @@ _CHUNK = 64 * 1024
 _VANISH_S = 30
 _BACK_S = 15
 _ESPTOOL_S = 900
+_BAUD = "460800"
 _GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTCONN}
 # Words of esptool and pyserial -> (what happened, what to do, exit code); the first that fits counts.
 _ESPTOOL_WORDS = (
@@ -176,7 +177,7 @@ def _esptool(port: str, arguments: list[str], show: Say) -> str:
     """Run the real esptool; its output is passed on as it comes. Returns it; raises Failure."""
     if find_spec("esptool") is None:
         raise Failure("ESP32 boards are flashed by esptool", "it is not installed", "pip install 'rootlet[flash]'")
-    output = ""
+    output = pending = ""
     with subprocess.Popen(
         [sys.executable, "-m", "esptool", "--port", port, *arguments],
         stdin=subprocess.DEVNULL,
@@ -191,7 +192,10 @@ def _esptool(port: str, arguments: list[str], show: Say) -> str:
             while piece := os.read(child.stdout.fileno(), 4096):
                 text = piece.decode("utf-8", "replace")
                 output = (output + text)[-20000:]
-                show(text)
+                *lines, pending = (pending + text)[-20000:].split("\n")
+                for line in lines:
+                    if line.strip():
+                        show(line.rstrip())
         except BaseException:
             child.kill()
             raise
@@ -199,13 +203,16 @@ def _esptool(port: str, arguments: list[str], show: Say) -> str:
             watchdog.cancel()
     if child.returncode == 0:
         return output
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    fatal = [at for at, line in enumerate(lines) if "error occurred" in line] or [max(0, len(lines) - 1)]
-    because = " ".join(lines[fatal[-1] :][:2]).rpartition("error occurred: ")[2][:200] or "esptool gave no reason"
+    said = [line.strip() for line in output.splitlines() if line.strip()]
+    fatal = [at for at, line in enumerate(said) if "error occurred" in line]
+    reason = " ".join(said[fatal[-1] if fatal else -1 :])
+    # An operating system's own words, in brackets, are nearer to the fact than esptool's guess before them.
+    system = re.search(r"\((\[Errno \d+\][^()]*)\)", reason)
+    because = system[1] if system else reason.rpartition("error occurred: ")[2] or "esptool gave no reason"
     for word, what, try_, code in _ESPTOOL_WORDS:
-        if word.lower() in output.lower():
-            raise Failure(what.format(port=port), because, try_.format(port=port), Exit(code))
-    raise Failure(f"esptool failed on {port}", because, f"esptool --port {port} flash-id")
+        if word.lower() in reason.lower():
+            raise Failure(what.format(port=port), because[:200], try_.format(port=port), Exit(code))
+    raise Failure(f"esptool failed on {port}", because[:200], f"esptool --port {port} flash-id")
 
 
 def write_esp(checked: Checked, port: str, say: Say, show: Say, *, stub: bool = True) -> None:
@@ -225,7 +232,7 @@ def write_esp(checked: Checked, port: str, say: Say, show: Say, *, stub: bool = 
     with tempfile.NamedTemporaryFile(prefix="rootlet-", suffix=".bin") as f:
         f.write(checked.data)
         f.flush()
-        arguments = ["write-flash", "--flash-size", "keep", hex(image["offset"]), f.name]
+        arguments = ["--baud", _BAUD, "write-flash", "--flash-size", "keep", hex(image["offset"]), f.name]
         said = _esptool(port, [*common, *arguments], show)
     if "Hash of data verified" not in said:
         raise Failure(

@@ -1,12 +1,17 @@
 """`rootlet flash`: MicroPython onto a board, alone or with its whole file system."""
 
+import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from host_tools.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from host_tools.boards import Board
+    from host_tools.firmware_files import Checked
 
 
 def flash(
@@ -33,72 +38,101 @@ def flash(
 
     Example: rootlet flash --full build/tree --firmware RPI_PICO_W.uf2 -o image.uf2
     """
-    from host_tools import boards, firmware_files
+    from host_tools import firmware_files
     from host_tools import flash as steps
-    from host_tools.paths import BUILD
 
     if out and not full:
         raise Failure("-o is for --full", "there is no image to write", "rootlet flash --full TREE -o FILE", Exit.USAGE)
-    if device and full:
-        raise Failure(
-            "a device is named twice", "as argument and by --full", f"rootlet flash --full {full}", Exit.USAGE
-        )
-    serial = provisioned = None
-    facts = boards.load(board) if board else None
-    name = device or (full if full and not Path(full).is_dir() else None)
-    if name:
-        its_board, serial, provisioned = steps.project_device(name)
-        if facts and facts["id"] != its_board["id"]:
-            raise Failure(
-                f"{name} has another board", f"the project says {its_board['id']}", "leave --board out", Exit.USAGE
-            )
-        facts = its_board
-    if firmware is None and download:
-        if facts is None:
-            raise Failure("which board?", "--download needs --board", "rootlet boards", Exit.USAGE)
-        firmware = firmware_files.download(facts, BUILD / "firmware")
-    if firmware is None:
-        where = firmware_files.page(facts) if facts else firmware_files.SITE + "/download/"
-        chosen = f" --board {facts['id']}" if facts else ""
-        raise Failure(
-            "no firmware is given",
-            "neither --firmware FILE nor --download",
-            f"rootlet flash{chosen} --firmware FILE   (from {where}), or --download",
-            Exit.USAGE,
-        )
-    data = firmware_files.read(firmware)
+    facts, serial, provisioned = _which(device, full, board)
+    path = _firmware(facts, firmware, download)
+    data = firmware_files.read(path)
     if facts is None:
-        facts = firmware_files.board_of(data, firmware.name)
+        facts = firmware_files.board_of(data, path.name)
         typer.echo(f"board: {facts['name']} ({facts['id']}), by the file")
-    checked = firmware_files.check(data, facts, firmware.name)
-    source = str(firmware)
+    checked = firmware_files.check(data, facts, path.name)
+    source = str(path)
     if full:
         with tempfile.TemporaryDirectory(prefix="rootlet-") as folder:
-            tree = Path(full) if provisioned is None else steps.stage_device(facts, provisioned, Path(folder) / "tree")
-            checked, count = steps.with_tree(checked, firmware.name, tree)
-        source = f"{source} and {count} files of {full}"
+            tree = steps.stage_device(facts, provisioned, Path(folder) / "tree") if provisioned else Path(full)
+            checked, count = steps.with_tree(checked, path.name, tree)
+        source = f"{path} and {count} files of {full}"
     typer.echo(f"from {source}\nwrites {checked.writes}\nSHA-256 {checked.sha256}")
     if out:
         if dry_run:
             typer.echo(f"to {out}; dry run: nothing was written")
             return
         steps.keep(checked, out, force)
-        typer.echo(
-            f"{out} written, mode 0600: it holds the device's keys, if it has any\nto flash it: rootlet flash --firmware {out}"
-        )
+        typer.echo(f"{out} written, for its owner only: it may hold keys\nto flash it: rootlet flash --firmware {out}")
         return
-    is_drive = facts["image"]["format"] == "uf2"
-    if is_drive:
-        target = str(steps.choose_drive(facts, drive))
-    else:
-        target = port or steps.find_port(serial)
-    typer.echo(f"to {facts['name']} on {target}")
-    if dry_run:
-        typer.echo("dry run: nothing was written")
-    elif is_drive:
-        before = steps.serial_ports()
-        steps.write_uf2(checked, Path(target), typer.echo)
-        came = steps.wait_for_port(before)
-        typer.echo(f"it is back on {came}" if came else "no serial port has come yet; mpremote devs lists them")
-    else:
-        steps.write_esp(checked, target, typer.echo, lambda text: typer.echo(text, nl=False), stub=not no_stub)
+    if facts["image"]["format"] == "uf2":
+        where = steps.choose_drive(facts, drive)
+        _say_target(facts, str(where), dry_run)
+        if not dry_run:
+            _to_drive(checked, where)
+        return
+    serial_port = port or steps.find_port(serial)
+    _say_target(facts, serial_port, dry_run)
+    if not dry_run:
+        steps.write_esp(checked, serial_port, typer.echo, _show, stub=not no_stub)
+
+
+def _which(device: str | None, full: str | None, board: str | None) -> "tuple[Board | None, str | None, Path | None]":
+    """The board, its USB serial number and its provisioned folder, as far as the arguments name them."""
+    from host_tools import boards
+    from host_tools import flash as steps
+
+    if device and full:
+        raise Failure(
+            "a device is named twice", "as argument and by --full", f"rootlet flash --full {full}", Exit.USAGE
+        )
+    facts = boards.load(board) if board else None
+    name = device or full
+    if not name or (full and Path(full).is_dir()):
+        return facts, None, None
+    its_board, serial, provisioned = steps.project_device(name)
+    if facts and facts["id"] != its_board["id"]:
+        because = f"the project says {its_board['id']}"
+        raise Failure(f"{name} has another board", because, "leave --board out", Exit.USAGE)
+    return its_board, serial, provisioned if full else None
+
+
+def _firmware(facts: "Board | None", given: Path | None, download: bool) -> Path:
+    """The firmware file, fetched where that is asked for."""
+    from host_tools import firmware_files
+    from host_tools.paths import BUILD
+
+    if given:
+        return given
+    if download and facts is None:
+        raise Failure("which board?", "--download needs --board", "rootlet boards", Exit.USAGE)
+    if download and facts:
+        return firmware_files.download(facts, BUILD / "firmware")
+    where = firmware_files.page(facts) if facts else f"{firmware_files.SITE}/download/"
+    chosen = f" --board {facts['id']}" if facts else ""
+    raise Failure(
+        "no firmware is given",
+        "neither --firmware FILE nor --download",
+        f"rootlet flash{chosen} --firmware FILE   (from {where}), or --download",
+        Exit.USAGE,
+    )
+
+
+def _say_target(facts: "Board", where: str, dry_run: bool) -> None:
+    typer.echo(f"to {facts['name']} on {where}{'; dry run: nothing was written' if dry_run else ''}")
+
+
+def _to_drive(checked: "Checked", drive: Path) -> None:
+    from host_tools import flash as steps
+
+    before = steps.serial_ports()
+    steps.write_uf2(checked, drive, typer.echo)
+    came = steps.wait_for_port(before)
+    typer.echo(f"it is back on {came}" if came else "no serial port has come yet; mpremote devs lists them")
+
+
+def _show(line: str) -> None:
+    """A line of esptool; its progress stays on one line of a terminal, and is left out elsewhere."""
+    if not line.startswith("Writing at"):
+        typer.echo(line)
+    elif sys.stdout.isatty():
+        typer.echo("\r" + line, nl="100.0%" in line)
