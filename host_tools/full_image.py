@@ -126,7 +126,9 @@ def littlefs_image(files: dict[str, bytes], board: Board, size: int) -> bytes:
 def extract(image: bytes, board: Board) -> dict[str, bytes]:
     """The files of a LittleFS image: name with slashes -> content."""
     littlefs = _library()
-    mounted = littlefs.LittleFS(mount=False, **_parameters(board, len(image) // board["image"]["block_bytes"]))
+    # Any disk version: a board that has written to it may have raised it.
+    parameters = _parameters(board, len(image) // board["image"]["block_bytes"]) | {"disk_version": 0}
+    mounted = littlefs.LittleFS(mount=False, **parameters)
     mounted.context.buffer[:] = image
     mounted.mount()
     files: dict[str, bytes] = {}
