@@ -22,6 +22,7 @@ _HEADER = struct.Struct("<BBBBI")
 _EXTENDED = struct.Struct("<4xH9xB")
 _CHECKSUM_SEED = 0xEF
 _MAX_SEGMENTS = 16
+_SECTOR = 4096
 _APP = 0
 
 
@@ -142,6 +143,8 @@ def parse(data: bytes, offset: int) -> Firmware:
     for part in sorted(partitions, key=lambda part: part.offset):
         if part.offset < max(last, TABLE + 0x1000) or not part.size:
             raise EspError(f"partition {part.label!r} overlaps what is before it, or is empty")
+        if part.offset % _SECTOR or part.size % _SECTOR:
+            raise EspError(f"partition {part.label!r} is not made of whole sectors of {_SECTOR} bytes")
         last = part.offset + part.size
     app = next((part for part in partitions if part.kind == _APP), None)
     if app is None:
@@ -184,7 +187,7 @@ def filesystem(firmware: Firmware, size: int) -> tuple[int, int]:
         if part.label == "ffat":
             raise EspError("its file system is FAT (partition 'ffat'), not LittleFS")
     start = max(part.offset + part.size for part in firmware.partitions)
-    if size - start < 16 * 4096:
+    if size - start < 16 * _SECTOR:
         raise EspError(f"the partitions end at 0x{start:x}: no room for a file system in 0x{size:x}")
     return start, size - start
 

@@ -84,6 +84,7 @@ def test_a_file_system_where_the_table_has_none() -> None:
         (lambda d: synthetic.esp(rows=synthetic.ROWS[:2]), "no application"),
         (lambda d: synthetic.esp(rows=[*synthetic.ROWS, (1, 0x81, 0x1FF000, 0x1000, "vfs")]), "overlaps"),
         (lambda d: synthetic.esp(rows=[(1, 2, 0x8000, 0x1000, "nvs"), *synthetic.ROWS[2:]]), "overlaps"),
+        (lambda d: synthetic.esp(rows=[*synthetic.ROWS, (1, 0x81, 0x200000, 0x1001, "vfs")]), "whole sectors"),
         (lambda d: synthetic.esp(9), r"for ESP32-S3 \(id 9\), the board has ESP32"),
         (lambda d: synthetic.esp(77), "for unknown chip"),
         (lambda d: synthetic.esp(flash_code=4), "expects 16777216 bytes of flash"),
