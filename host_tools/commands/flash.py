@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 def flash(
     device: Annotated[str | None, typer.Argument(help="A device of the project: gives its board and port.")] = None,
     board: Annotated[str | None, typer.Option(help="Which board; taken from the firmware file where left out.")] = None,
-    firmware: Annotated[Path | None, typer.Option(help="MicroPython firmware: .uf2 (Pico) or .bin (ESP32).")] = None,
+    firmware: Annotated[
+        Path | None, typer.Option(readable=False, help="MicroPython firmware: .uf2 (Pico), .bin (ESP32).")
+    ] = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch the newest release from micropython.org.")
     ] = False,
     port: Annotated[str | None, typer.Option(help="Serial port (ESP32).")] = None,
-    drive: Annotated[Path | None, typer.Option(help="Folder where the boot loader's drive is mounted (Pico).")] = None,
+    drive: Annotated[
+        Path | None, typer.Option(readable=False, help="Where the boot loader's drive is mounted (Pico).")
+    ] = None,
     full: Annotated[
         str | None,
         typer.Option(metavar="TREE_OR_DEVICE", help="One image with the file system that holds this tree or device."),
