@@ -192,6 +192,11 @@ def filesystem(firmware: Firmware, size: int) -> tuple[int, int]:
     return start, size - start
 
 
+def least_flash(firmware: Firmware, end: int) -> int:
+    """Bytes of flash a chip must have for that firmware, whose file ends at address `end`."""
+    return max([firmware.boot.flash_bytes, end, *(part.offset + part.size for part in firmware.partitions)])
+
+
 def is_fixed(firmware: Firmware) -> bool:
     """True where the partition table itself says how long the file system is."""
     return any(part.label == "vfs" for part in firmware.partitions)

@@ -22,14 +22,15 @@ _SUFFIX = {"uf2": "uf2", "esp": "bin"}
 
 @dataclass(frozen=True)
 class Checked:
-    """Firmware that is sound and for the board: `writes` in words, `flash_bytes` where the chip's flash must be just
-    that long, else None.
+    """Firmware that is sound and for the board: `writes` in words; the chip's flash must have `least_bytes`, and where
+    `exact` is set just that many.
     """
 
     board: Board
     data: bytes
     writes: str
-    flash_bytes: int | None
+    least_bytes: int
+    exact: bool = False
 
     @property
     def sha256(self) -> str:
@@ -59,7 +60,7 @@ def _ids(board: Board) -> list[int]:
 
 
 def board_of(data: bytes, name: str) -> Board:
-    """The board a file is for, by its family or chip id. Raises Failure where there is none."""
+    """The board a file is for, by its family or chip id. Raises Failure where there is none, or several."""
     try:
         if data[:4] == b"UF2\n":
             kind, wanted = "uf2", uf2.parse(data).family
@@ -68,11 +69,23 @@ def board_of(data: bytes, name: str) -> Board:
             kind, wanted = "esp", esp_image.parse_image(data[: esp_image.TABLE], "the boot loader").chip
     except (uf2.Uf2Error, esp_image.EspError) as e:
         raise bad(name, str(e)) from None
-    for board in boards.all_boards():
-        if board["image"]["format"] == kind and wanted in _ids(board):
-            return board
+    found = [board for board in boards.all_boards() if board["image"]["format"] == kind and wanted in _ids(board)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choices = "  or  ".join(f"rootlet flash --board {board['id']} --firmware {name}" for board in found)
+        raise Failure("which board?", f"{name} fits {len(found)} boards", choices, Exit.USAGE)
     said = uf2.family_name(wanted) if kind == "uf2" else esp_image.chip_name(wanted)
     raise Failure(f"{name} is for no board of Rootlet", f"it is for {said}", "rootlet boards", Exit.UNVERIFIED)
+
+
+def with_flash(board: Board, megabytes: int) -> Board:
+    """The board with a flash of another size than its file says. Raises Failure, exit code 2, for a Pico."""
+    if board["image"]["format"] != "esp":
+        because = f"{board['name']} comes with {board['flash']['size_bytes'] >> 20} MB"
+        raise Failure("--flash-mb is for ESP32 modules", because, "leave it out", Exit.USAGE)
+    flash: boards.Flash = {**board["flash"], "size_bytes": megabytes << 20}
+    return {**board, "flash": flash}
 
 
 def bad(name: str, because: str, board: Board | None = None) -> Failure:
@@ -94,7 +107,7 @@ def check(data: bytes, board: Board, name: str) -> Checked:
             parsed = uf2.parse(data)
             uf2.check(parsed, _ids(board), image["offset"], size)
             count = len(parsed.pages) * uf2.PAYLOAD
-            return Checked(board, data, f"{count} bytes, 0x{parsed.start:08x} to 0x{parsed.end:08x}", None)
+            return Checked(board, data, f"{count} bytes, 0x{parsed.start:08x} to 0x{parsed.end:08x}", size)
         firmware = esp_image.parse(data, image["offset"])
         end = image["offset"] + len(data)
         esp_image.check(firmware, len(data), _ids(board)[0], image["offset"], size)
@@ -104,8 +117,9 @@ def check(data: bytes, board: Board, name: str) -> Checked:
             raise esp_image.EspError(
                 f"it ends at 0x{end:x}, within the file system (0x{start:x} to 0x{start + room:x})"
             )
-        exact = size if full and not esp_image.is_fixed(firmware) else None
-        return Checked(board, data, f"{len(data)} bytes, 0x{image['offset']:x} to 0x{end:x}", exact)
+        exact = full and not esp_image.is_fixed(firmware)
+        least = size if exact else esp_image.least_flash(firmware, end)
+        return Checked(board, data, f"{len(data)} bytes, 0x{image['offset']:x} to 0x{end:x}", least, exact)
     except (uf2.Uf2Error, esp_image.EspError) as e:
         raise bad(name, str(e), board) from None
 

@@ -250,14 +250,13 @@ def check_flash(checked: Checked, flash: int | None) -> None:
     Args: flash: bytes, as the chip says; None where it says nothing.
     Raises: Failure, exit code 4.
     """
-    end = checked.board["image"]["offset"] + len(checked.data)
     because = ""
-    if flash is not None and flash < end:
-        because = f"the chip's flash has {flash} bytes, the file ends at {end}"
-    elif checked.flash_bytes and flash != checked.flash_bytes:
-        because = f"the chip's flash has {flash or 'unknown'} bytes, the file system is made for {checked.flash_bytes}"
+    if flash is not None and flash < checked.least_bytes:
+        because = f"the chip's flash has {flash} bytes, the file wants {checked.least_bytes}"
+    elif checked.exact and flash != checked.least_bytes:
+        because = f"the chip's flash has {flash or 'unknown'} bytes, the file system is made for {checked.least_bytes}"
     if because:
-        fix = "a board file with its flash size (boards/), or the plain firmware and rootlet deploy"
+        fix = "the same with --flash-mb, where the image is made; or another firmware file"
         raise Failure("the file does not fit this chip; nothing was written", because, fix, Exit.UNVERIFIED)
 
 

@@ -27,6 +27,9 @@ def flash(
     drive: Annotated[
         Path | None, typer.Option(readable=False, help="Where the boot loader's drive is mounted (Pico).")
     ] = None,
+    flash_mb: Annotated[
+        int | None, typer.Option(min=1, max=128, help="Flash of an ESP32 module; its board file says 4 MB.")
+    ] = None,
     full: Annotated[
         str | None,
         typer.Option(metavar="TREE_OR_DEVICE", help="One image with the file system that holds this tree or device."),
@@ -53,6 +56,8 @@ def flash(
     if facts is None:
         facts = firmware_files.board_of(data, path.name)
         typer.echo(f"board: {facts['name']} ({facts['id']}), by the file")
+    if flash_mb:
+        facts = firmware_files.with_flash(facts, flash_mb)
     checked = firmware_files.check(data, facts, path.name)
     source = str(path)
     if full:

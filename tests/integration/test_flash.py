@@ -31,6 +31,7 @@ from tests.integration.uf2_drive import Drive
 from tests.rom_loader import RomLoader
 from tests.unit.test_commands import run, three_lines
 
+WAIT_FOR_PORT = flash.wait_for_port
 ESP = [("esp32_generic", 0, 0x1000), ("esp32_s3", 9, 0), ("esp32_c3", 5, 0)]
 
 
@@ -267,7 +268,9 @@ def test_a_wrong_file_opens_no_port(change: str, esp: Path) -> None:
 def test_too_small_a_flash(esp: Path) -> None:
     esp.write_bytes(synthetic.esp(app_bytes=1_500_000))
     with RomLoader(flash_bytes=1 << 20) as rom:
-        assert "flash has 1048576" in refused(Exit.UNVERIFIED, "--firmware", esp, "--port", rom.port, "--no-stub")
+        assert "flash has 1048576 bytes, the file wants 4194304" in refused(
+            Exit.UNVERIFIED, "--firmware", esp, "--port", rom.port, "--no-stub"
+        )
     assert rom.writes == 0
 
 
@@ -393,6 +396,19 @@ def test_a_file_system_for_another_flash_is_refused(esp: Path, tree: Path) -> No
     with RomLoader() as rom:
         called("--firmware", esp, "--full", tree, "--port", rom.port, "--no-stub")
     assert full_image.extract(bytes(rom.flash[0x200000:]), boards.load("esp32_generic")) == contents(tree)
+    called("--firmware", esp, "--full", tree, "--flash-mb", 8, "-o", esp.with_name("8"))
+    image = esp.with_name("8").read_bytes()
+    assert len(image) == (8 << 20) - 0x1000
+    assert full_image.extract(image[0x200000 - 0x1000 :], boards.load("esp32_generic")) == contents(tree)
+
+
+def test_flash_of_another_size(esp: Path, pico: Path) -> None:
+    esp.write_bytes(synthetic.esp(flash_code=3))
+    assert "expects 8388608" in refused(Exit.UNVERIFIED, "--firmware", esp, "--port", "/dev/ttyNONE7")
+    with RomLoader() as rom:
+        said = refused(Exit.UNVERIFIED, "--firmware", esp, "--flash-mb", 8, "--port", rom.port, "--no-stub")
+        assert "has 4194304 bytes, the file wants 8388608" in said and rom.writes == 0
+    assert "comes with 2 MB" in refused(Exit.USAGE, "--firmware", pico, "--flash-mb", 4)
 
 
 def test_trees_that_go_on_no_board(pico: Path, tree: Path, pki: Pki, tmp_path: Path) -> None:
@@ -443,6 +459,21 @@ def test_a_full_image_connects(pki: Pki, pico: Path, tmp_path: Path) -> None:
 
 
 # What else may be asked for.
+
+
+def test_a_file_for_several_boards(pico: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = boards.load("pico_w")
+    monkeypatch.setattr(boards, "all_boards", lambda: [board, {**board, "id": "other"}])
+    said = refused(Exit.USAGE, "--firmware", pico)
+    assert "rootlet flash --board pico_w --firmware pico.uf2  or  rootlet flash --board other" in said
+
+
+def test_the_serial_port_that_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = iter([{"/dev/ttyACM0"}, {"/dev/ttyACM0"}, {"/dev/ttyACM0", "/dev/ttyACM1"}])
+    monkeypatch.setattr(flash, "serial_ports", lambda: next(there))
+    assert WAIT_FOR_PORT({"/dev/ttyACM0"}) == "/dev/ttyACM1"
+    monkeypatch.setattr(flash, "serial_ports", set)
+    assert WAIT_FOR_PORT(set(), 0.01) == ""
 
 
 @pytest.mark.parametrize(
