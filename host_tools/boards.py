@@ -1,6 +1,7 @@
 """The boards Rootlet knows: reads boards/<id>.json and checks its shape."""
 
 import json
+import re
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from host_tools.failure import Exit, Failure
@@ -16,6 +17,20 @@ class Flash(TypedDict):
     size_bytes: int
     filesystem_bytes: int
     romfs_bytes: int
+
+
+class Image(TypedDict):
+    """How firmware gets onto it: file format, name at micropython.org, address of the file's first byte, UF2 families
+    or chip id (hex), Board-ID of the boot loader's drive, and the file system's block and program sizes, bytes.
+    """
+
+    format: Literal["uf2", "esp"]
+    download: str
+    offset: int
+    ids: list[str]
+    drive: str
+    block_bytes: int
+    prog_bytes: int
 
 
 class Pins(TypedDict):
@@ -64,6 +79,7 @@ class Board(TypedDict):
     heap_bytes: int
     sim_heap_bytes: int
     flash: Flash
+    image: Image
     pins: Pins
     led: str | int | None
     epoch_year: Literal[1970, 2000]
@@ -87,6 +103,15 @@ _SHAPE: dict[str, Any] = {
     "heap_bytes": int,
     "sim_heap_bytes": int,
     "flash": {"size_bytes": int, "filesystem_bytes": int, "romfs_bytes": int},
+    "image": {
+        "format": {"uf2", "esp"},
+        "download": str,
+        "offset": int,
+        "ids": [str],
+        "drive": str,
+        "block_bytes": int,
+        "prog_bytes": int,
+    },
     "pins": {"led": _LED, "adc": [int], "reserved": [int]},
     "led": _LED,
     "epoch_year": {1970, 2000},
@@ -98,6 +123,7 @@ _SHAPE: dict[str, Any] = {
     "quirks": [str],
     "sources": [str],
 }
+_HEX = re.compile(r"0x[0-9a-f]{1,8}")
 _TEMPERATURE_KINDS = {"rp2_adc", "esp32_mcu", "esp32_raw"}
 
 
@@ -142,6 +168,8 @@ def problems(data: object) -> list[str]:
         found.append("board.temperature: wants a known kind, and a channel for rp2_adc")
     if board["flash"]["filesystem_bytes"] >= board["flash"]["size_bytes"]:
         found.append("board.flash: the file system is not smaller than the flash")
+    if not board["image"]["ids"] or not all(_HEX.fullmatch(name) for name in board["image"]["ids"]):
+        found.append("board.image.ids: wants numbers like 0xe48bff56")
     if board["led"] != board["pins"]["led"]:
         found.append("board.led: differs from board.pins.led")
     return sorted(found)

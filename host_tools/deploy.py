@@ -1,6 +1,7 @@
 """Puts the firmware on a board: compile, lay out, copy by mpremote, check what arrived."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from host_tools import boards, certs, root_store, umqtt
 from host_tools import psk as shared_keys
 from host_tools.failure import Exit, Failure
 from host_tools.mpy import compile_source
-from host_tools.paths import BOARDS, FIRMWARE
+from host_tools.paths import FIRMWARE
 
 DEFAULT_BOARD = "pico_w"
 BOARD_PSK = "device.psk"
@@ -61,7 +62,7 @@ def _check_config(path: Path) -> dict[str, Any]:
     return checked
 
 
-def _check_identity(cert: Path, key: Path) -> None:
+def check_identity(cert: Path, key: Path) -> None:
     """Refuse a CA's private key on a board, and a key that is not the certificate's."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
@@ -126,7 +127,7 @@ def stage(
             raise Failure("the configuration does not use the key", f"mqtt.psk is not {BOARD_PSK}", fix, Exit.USAGE)
     _check_trust(trust, roots)
     if cert and key:
-        _check_identity(cert, key)
+        check_identity(cert, key)
     if psk:
         shared_keys.check_raw(psk)
     if out.exists() and any(out.iterdir()):
@@ -136,7 +137,8 @@ def stage(
     _compile(umqtt.fetch() / "umqtt" / "simple.py", "umqtt/simple.py", out / "umqtt" / "simple.mpy")
     for name in ("boot.py", "main.py"):
         _put(FIRMWARE / name, out / name)
-    _put(BOARDS / f"{facts['id']}.json", out / "board.json")
+    # How firmware is flashed is of no use on the board.
+    (out / "board.json").write_text(json.dumps({name: fact for name, fact in facts.items() if name != "image"}))
     if trust:
         _put(trust, out / f"trust_roots{trust.suffix}")
     if roots:

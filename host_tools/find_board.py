@@ -154,7 +154,7 @@ def _none(serial: str | None, there: list[Found]) -> NoReturn:
         raise Failure(
             "no board found",
             f"{waiting[0].path} is a board in BOOTSEL mode: it has no MicroPython running",
-            "put MicroPython on it, or unplug it and plug it in without the button",
+            "rootlet flash, or unplug it and plug it in without the button",
             Exit.NO_DEVICE,
         )
     raise Failure(
