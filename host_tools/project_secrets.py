@@ -127,8 +127,8 @@ def ask(command: str, name: str, timeout_s: float = _TIMEOUT_S) -> str:
         words = []
     fix = f"try it by hand: {words[0] if words else 'pass show'} … {name}"
     if not words:
-        raise Failure("--secret-cmd cannot be used", "it is empty, or a quote is not closed", "--secret-cmd 'pass show'",
-                      Exit.USAGE)  # fmt: skip
+        because = "it is empty, or a quote is not closed"
+        raise Failure("--secret-cmd cannot be used", because, "--secret-cmd 'pass show'", Exit.USAGE)
     try:
         process = subprocess.Popen(
             [*words, name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

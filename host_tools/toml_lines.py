@@ -1,4 +1,4 @@
-"""Where each key of a TOML text stands: `tomllib` gives values without lines, so that this small scanner finds the lines.
+"""Where each key of a TOML text stands, which `tomllib` does not tell.
 
 It reads text that `tomllib` has accepted already, and judges nothing.
 """
