@@ -2,6 +2,8 @@
 
 import copy
 import csv
+import functools
+import re
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from rootlet import config as board_config
 from rootlet.errors import RootletError
 
 FILE = "rootlet.toml"
+DEFAULT_BOARD = "pico_w"
 BOARD_CERT, BOARD_KEY, BOARD_PSK = "device.crt.der", "device.key.der", "device.psk"
 _MOST_BYTES = 1 << 20
 _MOST_ROWS = 100_000
@@ -165,8 +168,6 @@ def _read(file: Path) -> str:
 
 def _no_toml(file: Path, text: str, error: tomllib.TOMLDecodeError) -> Failure:
     """A syntax error. Someone may have put a password here, so that no more than the key is shown."""
-    import re
-
     said = str(error)
     found = re.search(r"\(at line (\d+)", said)
     line = int(found[1]) if found else text.count("\n") + 1
@@ -239,10 +240,10 @@ def _made(data: dict[str, Any], wish: _Wish, secrets: Secrets) -> Device:
     """Check a device as the board will, and make it. Raises _Bad."""
     defaults = data.get("defaults", {})
     brokers = {broker["name"]: broker for broker in data["brokers"]}
-    board = wish.board or defaults.get("board") or boards_default()
-    if board not in boards.ids():
-        like = project_check.near(board, boards.ids())
-        fix = f"write {like}" if like else f"one of {', '.join(boards.ids())}"
+    board = wish.board or defaults.get("board") or DEFAULT_BOARD
+    if board not in _board_ids():
+        like = project_check.near(board, _board_ids())
+        fix = f"write {like}" if like else f"one of {', '.join(_board_ids())}"
         raise _Bad(("board",), f"there is no board {project_check.show('board', board)}", fix)
     chosen = wish.broker or defaults.get("broker") or data["brokers"][0]["name"]
     if chosen not in brokers:
@@ -279,13 +280,18 @@ def _made(data: dict[str, Any], wish: _Wish, secrets: Secrets) -> Device:
     return Device(wish.id, board, wish.serial, auth, trust, template, secrets)
 
 
-def boards_default() -> str:
-    """The board where none is named."""
-    return "pico_w"
+@functools.cache
+def _board_ids() -> list[str]:
+    return boards.ids()
+
+
+@functools.cache
+def _board(board_id: str) -> boards.Board:
+    return boards.load(board_id)
 
 
 def _pin(board: str, sensor: dict[str, Any], path: toml_lines.Path) -> None:
-    pin, pins = sensor.get("pin"), boards.load(board)["pins"]
+    pin, pins = sensor.get("pin"), _board(board)["pins"]
     if pin is not None and pin in pins["reserved"]:
         raise _Bad(path, f"GPIO {pin} of {board} is used by the board itself", f"none of {pins['reserved']}")
     if sensor["kind"] == "adc" and pins["adc"] and pin not in pins["adc"]:
@@ -293,7 +299,7 @@ def _pin(board: str, sensor: dict[str, Any], path: toml_lines.Path) -> None:
 
 
 def _trust(table: dict[str, Any]) -> Trust:
-    listed = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    listed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     return Trust(**listed)
 
 
@@ -374,8 +380,8 @@ class _Fleet:
                         where = f"line {lines[low]}" if low in lines else self.source.file.name
                         raise self._wrong(line, "id", f"{device.id} is there already, in {where}", "another id")
                     if device.serial and serials.setdefault(device.serial.lower(), line) != line:
-                        raise self._wrong(line, "serial", f"it is there already, in line {serials[device.serial.lower()]}",
-                                          "the serial number of this board")  # fmt: skip
+                        reason = f"it is there already, in line {serials[device.serial.lower()]}"
+                        raise self._wrong(line, "serial", reason, "the serial number of this board")
                     lines[low] = line
                     out.append(device)
                     if len(out) > _MOST_ROWS:
@@ -404,7 +410,7 @@ class _Fleet:
             if not path or path[0] not in known or (len(path) == 1 and name not in _OWN_COLUMNS) or path[0] == "trust":
                 like = project_check.near(name, known)
                 fix = (
-                    f"write {like}" if like and like != name else f"id, board, serial, broker, or such as wifi.hostname"
+                    f"write {like}" if like and like != name else "id, board, serial, broker, or such as wifi.hostname"
                 )
                 raise self._wrong(1, project_check.show("", name), "there is no such column", fix)
         if "id" not in names:
@@ -413,7 +419,8 @@ class _Fleet:
 
     def _made(self, line: int, cells: dict[str, str]) -> Device:
         if not project_check.is_name(cells.get("id")):
-            reason = f"it is {project_check.show('id', cells.get('id', ''))}: it must be 1 to 48 letters, digits, '-', '_' or '.'"
+            shown = project_check.show("id", cells.get("id", ""))
+            reason = f"it is {shown}: it must be {project_check.MUST_NAME}"
             raise self._wrong(line, "id", reason, "such as gw-0001")
         settings = self.base
         for name, cell in cells.items():

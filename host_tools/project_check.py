@@ -19,7 +19,7 @@ Row = tuple[str, Check, str]
 AUTHS = ("mtls", "psk", "password")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,47}")
 SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\{device\}){0,40}")
-_SECRET = 'a secret by its name, such as { secret = "wifi-home" }; its value goes into secrets.toml'
+_BY_NAME = 'a secret by its name, such as { secret = "wifi-home" }; its value goes into secrets.toml'
 
 
 def is_name(value: object) -> bool:
@@ -55,13 +55,13 @@ def _tables(v: object) -> bool:
 def _board_rows(rows: Iterable[tuple[Any, ...]], without: Iterable[str] = ()) -> tuple[Row, ...]:
     """Rows of the board's table: a password is a secret here."""
     return tuple(
-        (row[0], _secret, _SECRET) if row[0] == "password" else (row[0], row[1], row[3])
+        (row[0], _secret, _BY_NAME) if row[0] == "password" else (row[0], row[1], row[3])
         for row in rows
         if row[0] not in without
     )
 
 
-_MUST_NAME = "1 to 48 letters, digits, '-', '_' or '.', the first no '.'"
+MUST_NAME = "1 to 48 letters, digits, '-', '_' or '.', the first no '.'"
 _OF_BROKER = ("host", "port", "user", "password", "pins")
 _BY_AUTH = ("cert", "key", "psk")
 # Sections that are the board's own, by name; sections that a later firmware adds are taken as they come.
@@ -90,18 +90,18 @@ _TRUST: tuple[Row, ...] = (
     ("max_bytes", _whole(1000, 1 << 24), "1000 to 16777216 bytes"),
 )
 _BROKER: tuple[Row, ...] = (
-    ("name", is_name, _MUST_NAME),
+    ("name", is_name, MUST_NAME),
     ("auth", lambda v: v in AUTHS, '"mtls", "psk" or "password"'),
     *_board_rows(row for row in board._MQTT if row[0] in _OF_BROKER),
 )
 SHARED: tuple[Row, ...] = (
     *((name, _table, "a table") for name in _BOARD_TABLES),
-    ("sensors", board._TOP[-1][1] if board._TOP[-1][0] == "sensors" else _tables, "a list of 1 to 32 sensors"),
+    *_board_rows(row for row in board._TOP if row[0] == "sensors"),
     *((row[0], row[1], row[3]) for row in _OTHERS),
     ("trust", _table, "a table with own_ca, ca_files, public_roots, …"),
 )
 _DEVICE: tuple[Row, ...] = (
-    ("id", is_name, _MUST_NAME),
+    ("id", is_name, MUST_NAME),
     ("board", lambda v: isinstance(v, str), "an id that `rootlet boards` lists"),
     ("serial", _text(64), "the USB serial number that `rootlet boards` shows"),
     ("broker", is_name, "the name of one of [[brokers]]"),
@@ -109,7 +109,7 @@ _DEVICE: tuple[Row, ...] = (
 )
 _DEFAULTS = tuple(row for row in _DEVICE if row[0] in ("board", "broker"))
 _PROJECT: tuple[Row, ...] = (
-    ("name", is_name, _MUST_NAME),
+    ("name", is_name, MUST_NAME),
     ("fleet", _text(200), "a CSV file of devices, beside rootlet.toml"),
 )
 _TOP: tuple[Row, ...] = (
@@ -179,7 +179,7 @@ def _section(source: Source, path: toml_lines.Path, data: dict[str, Any], rows: 
         value, where = data[key], (*path, key)
         if key == "password" and not check(value):
             reason = "a password never stands in this file, which git keeps"
-            raise source.wrong(where, reason, f"set {key} to {_SECRET}")
+            raise source.wrong(where, reason, f"set {key} to {_BY_NAME}")
         if not check(value):
             reason = f"it is {show(toml_lines.dotted(where), value)}: it must be {must}"
             raise source.wrong(where, reason, f"set {key} to {must}")
@@ -234,9 +234,9 @@ def _broker(source: Source, path: toml_lines.Path, broker: dict[str, Any]) -> No
     auth = broker.get("auth", "mtls")
     for key in ("user", "password"):
         if auth != "password" and key in broker:
-            raise source.wrong((*path, key), f'auth is "{auth}", which has none', f'remove it, or auth = "password"')
+            raise source.wrong((*path, key), f'auth is "{auth}", which has none', 'remove it, or auth = "password"')
     if auth == "password" and "password" not in broker:
-        raise source.wrong((*path, "password"), 'it is missing, and auth is "password"', f"add password: {_SECRET}")
+        raise source.wrong((*path, "password"), 'it is missing, and auth is "password"', f"add password: {_BY_NAME}")
     if auth == "psk" and "pins" in broker:
         fix = "a connection by a shared key has no certificates: remove it"
         raise source.wrong((*path, "pins"), 'auth is "psk"', fix)
