@@ -108,7 +108,7 @@ class Project:
         for device in self.devices:
             if device.id == device_id:
                 return device
-        like = project_check.near(device_id, ids) or ids[0]
+        like = f"the same command with {project_check.near(device_id, ids) or ids[0]}"
         raise Failure(f"there is no device {device_id[:48]!r}", f"{self.name} has {len(ids)} others", like, Exit.USAGE)
 
 

@@ -167,7 +167,7 @@ def _only_one(path: Path) -> Iterator[None]:
 
 
 def _recover(build: Path) -> None:
-    """Finish or undo what an interrupted run left: a folder that was moved aside goes back if nothing took its place."""
+    """Undo what an interrupted run left: a folder that was moved aside goes back if nothing took its place."""
     for path in (build / "staging").iterdir():
         device = build / "devices" / path.name.removeprefix("old-")
         if path.name.startswith("old-") and not device.exists():
@@ -477,7 +477,8 @@ def _notes(project: Project, devices: list[Device], soon: list[str]) -> Iterator
     for host in sorted({device.host for device in devices if device.trust.own_ca}):
         if not _has_server(project.ca_dir, host):
             named = f"--ip {host}" if _is_ip(host) else host
-            yield f"the CA has no valid certificate for the broker {host}: rootlet ca issue server {named} --dir {folder}"
+            command = f"rootlet ca issue server {named} --dir {folder}"
+            yield f"the CA has no valid certificate for the broker {host}: {command}"
     mine = sorted({device.id for device in devices} & set(soon))
     if mine:
         shown = ", ".join(mine[:3]) + (f" and {len(mine) - 3} more" if len(mine) > 3 else "")

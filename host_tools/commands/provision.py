@@ -54,8 +54,8 @@ def provision(
     if device is None and not everything and fleet is None and len(loaded.devices) > 1:
         names = ", ".join(found.id for found in loaded.devices[:10])
         commands = "  or  ".join(["rootlet provision --all", f"rootlet provision {loaded.devices[0].id}"])
-        raise Failure(f"{loaded.name} has {len(loaded.devices)} devices", f"none was named; there are {names}", commands,
-                      Exit.USAGE)  # fmt: skip
+        because = f"none was named; there are {names}"
+        raise Failure(f"{loaded.name} has {len(loaded.devices)} devices", because, commands, Exit.USAGE)
     several = (everything or fleet is not None) and device is None and loaded.devices
     wanted = loaded.devices if several else (loaded.device(device),)
     encrypted = (loaded.ca_dir / "ca.key.pem").exists() and ca.is_encrypted(loaded.ca_dir)
