@@ -411,7 +411,7 @@ def _place(site: _Site, device: str, files: dict[str, bytes]) -> None:
                 os.fchmod(stream.fileno(), mode)
                 stream.write(data)
                 stream.flush()
-                if name == BOARD_KEY:  # all else can be made again
+                if name in _IDENTITY:  # all else can be made again
                     os.fsync(stream.fileno())
         old = site.staging / f"old-{device}"
         if target.exists():
