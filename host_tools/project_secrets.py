@@ -110,8 +110,9 @@ class Secrets:
         self._lines = toml_lines.lines(text)
         for name, value in table.items():
             if not isinstance(value, str):
-                raise Failure(f"{self._where(name)}: {name} is not a text", "a secret stands between quotes",
-                              f'{name} = "…" in {path}', Exit.USAGE)  # fmt: skip
+                # A name in the wrong place may be a secret too.
+                raise Failure(f"{self._where(name)}: this is not a text", "a line is: name = \"secret\", and no tables",
+                              f"correct that line of {path}", Exit.USAGE)  # fmt: skip
         return table
 
 

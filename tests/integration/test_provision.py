@@ -1,4 +1,4 @@
-"""`rootlet new` and `rootlet provision` as processes: killed, repeated, watched for secrets; and what boards take of it."""
+"""`rootlet new` and `rootlet provision` as processes: killed, repeated, watched for secrets; what boards take of it."""
 
 import csv
 import os
