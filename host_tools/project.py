@@ -3,6 +3,7 @@
 import copy
 import csv
 import functools
+import math
 import re
 import shlex
 import tomllib
@@ -130,11 +131,11 @@ def load(path: Path, *, fleet: Path | None = None, secret_cmd: str | None = None
     text = _read(file)
     try:
         data = tomllib.loads(text)
+        source = Source(file, toml_lines.lines(text))
     except tomllib.TOMLDecodeError as error:
         raise _no_toml(file, text, error) from None
     except RecursionError:
         raise wrong(file, 1, "the file", "it is nested too deeply", "see docs/project.md") from None
-    source = Source(file, toml_lines.lines(text))
     project_check.check(source, data)
     folder = file.parent
     secrets = Secrets(folder, secret_cmd)
@@ -269,6 +270,8 @@ def _made(data: dict[str, Any], wish: _Wish, secrets: Secrets) -> Device:
         path = toml_lines.undotted(e.fact.split(" ")[0])
         raise _Bad(path, e.fact, e.fix) from None
     for i, sensor in enumerate(template["sensors"]):
+        if not math.isfinite(sensor.get("scale", 1)):
+            raise _Bad(("sensors", i, "scale"), "it is no finite number", "such as 0.1")
         _pin(board, sensor, ("sensors", i, "pin"))
     if (
         not trust.own_ca

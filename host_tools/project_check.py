@@ -11,7 +11,6 @@ from typing import Any
 
 from host_tools import toml_lines
 from host_tools.failure import Exit, Failure
-from host_tools.project_secrets import PLACEHOLDER
 from rootlet import config as board
 
 Check = Callable[[Any], bool]
@@ -142,7 +141,12 @@ class Source:
 
 def wrong(file: Path, line: int, key: str, reason: str, fix: str) -> Failure:
     """The one form of all errors about a file of the project."""
-    return Failure(f"{file}, line {line}: {key} cannot be used", reason, fix, Exit.USAGE)
+    return Failure(f"{file}, line {line}: {_shown(key)} cannot be used", _shown(reason), _shown(fix), Exit.USAGE)
+
+
+def _shown(text: str) -> str:
+    """A text of one line, whatever stands in a quoted key."""
+    return "".join(c if c.isprintable() else "?" for c in text[:400])
 
 
 def show(key: str, value: object) -> str:
@@ -253,8 +257,3 @@ def _unique(source: Source, path: toml_lines.Path, key: str, items: list[dict[st
             line = source.line((*path, first, key))
             reason = f"{show(key, item[key])} is there already, in line {line}"
             raise source.wrong((*path, i, key), reason, f"another {key}; capitals and small letters count as the same")
-
-
-def must_be_filled(value: object) -> bool:
-    """Whether a value is still what `rootlet new` wrote."""
-    return isinstance(value, str) and value.startswith(PLACEHOLDER)

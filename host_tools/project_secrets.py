@@ -98,7 +98,7 @@ class Secrets:
         try:
             text = data.decode()
             table = tomllib.loads(text)
-        except UnicodeDecodeError:
+        except (UnicodeDecodeError, RecursionError):
             line = 1
         except tomllib.TOMLDecodeError as error:
             # What tomllib says may quote the text, which is secret: only the line is passed on.

@@ -474,7 +474,8 @@ def write_manifest(project: Project) -> tuple[Path, list[str]]:
 
 def _notes(project: Project, devices: list[Device], soon: list[str]) -> Iterator[str]:
     folder = shlex.quote(os.path.relpath(project.ca_dir))
-    for host in sorted({device.host for device in devices if device.trust.own_ca}):
+    own = [d for d in devices if d.trust.own_ca and (d.auth == "mtls" or d.trust.public_roots == "none")]
+    for host in sorted({device.host for device in own if device.auth != "psk"}):
         if not _has_server(project.ca_dir, host):
             named = f"--ip {host}" if _is_ip(host) else host
             command = f"rootlet ca issue server {named} --dir {folder}"

@@ -1,5 +1,6 @@
 """The project file: what is accepted, what is refused and in which words, and where secrets come from."""
 
+import json
 import os
 import stat
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from host_tools import project, project_check, project_new, project_secrets, toml_lines
 from host_tools.failure import Exit, Failure
@@ -160,6 +163,9 @@ WRONG = [
     (with_line('broker = "shared"', 'broker = "sharde"'), 38, "devices[1].broker", "no broker", "write shared"),
     (with_line('country = "DE"', 'country = "D"'), 39, "devices[1].wifi.country", "two-letter", "FR"),
     (with_line("pin = 4", 'pin = "4"'), 43, "devices[1].sensors[0].pin", "GPIO", "pin"),
+    (with_line("pin = 26", "pin = 26\nscale = inf"), 32, "sensors[0].scale", "no finite number", "0.1"),
+    ('"a\\nb\\u009b" = 1\n' + GOOD, 1, "a?b?", "no such key", "remove it"),
+    ("x = " + "[" * 5000 + "]" * 5000 + "\n" + GOOD, 1, "the file", "nested too deeply", "docs/project.md"),
     (with_line("[wifi]", "[wifi"), 3, "the text", "not TOML", "correct line 3"),
     (with_line('"home"\n', f"{CANARY}\n"), 6, "ssid", "between quotes", "correct line 6"),
     (with_line('country = "FR"', 'country = "FR"\ncountry = "DE"'), 5, "country", "given twice", "correct line 5"),
@@ -178,6 +184,29 @@ def test_wrong_files(tmp_path: Path, text: str, line: int, key: str, reason: str
     assert error.code == Exit.USAGE
     assert CANARY not in str(error)
     assert all("\n" not in part for part in (error.what, error.because, error.try_))
+
+
+VALUES = ["0", "-1", "1e400", "nan", "true", '""', '"x"', "[]", "[[]]", "[1]", "{}", '{secret="x"}', '["a"]', "[{}]",
+          "1979-05-27", "'\u00e9'", "{wifi={}}", '"' + "y" * 3000 + '"', "9" * 30]  # fmt: skip
+LINES = ["[devices]", "[brokers]", "[wifi]", "[[wifi]]", "[[sensors]]", "[[trust]]", "[project.x]", "sensors = 1", "",
+         "]", "[devices.mqtt]", "[[devices.wifi.networks]]", "[[defaults]]", "[https]", "url = 'https://x/'",
+         "\x00", "devices = 5", "wifi.networks = {}", "defaults.board = 3"]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 45), st.sampled_from([*VALUES, *LINES])), min_size=1, max_size=4))
+def test_whatever_stands_there_is_taken_or_refused_in_three_lines(
+    tmp_path: Path, changes: list[tuple[int, str]]
+) -> None:
+    rows = GOOD.split("\n")
+    for number, new in changes:
+        key, equals, _ = rows[number].partition(" = ")
+        rows[number] = f"{key} = {new}" if new in VALUES and equals else new
+    try:
+        for device in project.load(write(tmp_path, "\n".join(rows))).devices:
+            config.check(json.loads(json.dumps(device.config, allow_nan=False)))
+    except Failure as failure:
+        assert len(str(failure).splitlines()) == 3 and CANARY not in str(failure)
 
 
 FLEET_WRONG = [
