@@ -16,10 +16,16 @@ from pathlib import Path
 import psutil
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat, load_der_private_key
 
 from host_tools import ca, deploy, project, provision, psk, root_store
+from host_tools.broker import Broker
 from host_tools.failure import Failure
 from host_tools.paths import ROOT
+from host_tools.servers import SntpServer
+from host_tools.sim.board import VirtualBoard
+from host_tools.watch import Watcher
+from tests.integration.test_gateway import SCRIPT, readings
 
 CANARY = "canary-51d0c8ee"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "firmware")]), "NO_COLOR": "1"}
@@ -226,6 +232,35 @@ def test_shared_keys_passwords_and_public_roots(folder: Path) -> None:
     assert "renewed      s" in good(folder, "provision", "s", "--renew")
     assert (shared / "device.psk").read_bytes() != raw
     check_modes(folder)
+
+
+def test_a_provisioned_board_publishes(folder: Path) -> None:
+    """A real broker with the project's CA, the real firmware with the files as they were made."""
+    local = SETTINGS.replace("broker.home", "localhost").replace('ssid = "home"', 'ssid = "lab"')
+    (folder / project.FILE).write_text(local)
+    (folder / "secrets.toml").write_text('wifi = "lab-password"\n')
+    add(folder, "pico-1", "observer")
+    good(folder, "provision", "--all")
+    good(folder, "ca", "issue", "server", "localhost")
+    issued, roots = folder / "ca-data" / "issued", folder / "ca-data" / "ca.crt.pem"
+    names = issued / "server-localhost.crt.pem", issued / "server-localhost.key.pem"
+    with Broker(*names, roots, workdir=folder / "broker") as broker, SntpServer() as sntp:
+        text = (folder / project.FILE).read_text().replace('"localhost"', f'"localhost"\nport = {broker.port}')
+        (folder / project.FILE).write_text(f'{text}[clock]\nservers = ["127.0.0.1:{sntp.port}"]\n')
+        assert "changed      2" in good(folder, "provision", "--all")
+        loaded = project.load(folder)
+        out, other = loaded.out("pico-1"), loaded.out("observer")
+        flash = deploy.stage(
+            folder / "flash", board=loaded.device("pico-1").board, config=out / "config.json",
+            trust=out / "trust_roots.mpy", cert=out / "device.crt.der", key=out / "device.key.der",
+        )  # fmt: skip
+        key = load_der_private_key((other / "device.key.der").read_bytes(), None)
+        pem = folder / "observer.pem"
+        pem.write_bytes(key.private_bytes(ca.Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        watcher = Watcher("localhost", broker.port, roots, issued / "device-observer.crt.pem", pem)
+        with watcher, VirtualBoard(flash, script=SCRIPT):
+            [reading] = readings(watcher, 1)
+    assert (reading["device"], reading["sensor"]) == ("pico-1", "chip")
 
 
 def test_two_thousand_in_two_minutes(folder: Path) -> None:
