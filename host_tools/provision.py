@@ -17,6 +17,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ _SECRET_FILES = (CONFIG, BOARD_KEY, BOARD_PSK, f"{BOARD_KEY}.bak")
 _IDENTITY = (BOARD_CERT, BOARD_KEY)
 _LARGEST_CONFIG = 16384  # what the board reads
 _IN_ONE_PROCESS = 8  # so few devices are done before a second process has started
+_WORKERS = ".workers.lock"
+_ORPHANS_S = 20.0
 _SOON = timedelta(days=60)
 _COLUMNS = ("device", "auth", "serial_number", "sha256", "not_after")
 
@@ -104,6 +107,7 @@ def run(project: Project, devices: Iterable[Device], options: Options, say: Say,
     for folder in (build, build / "devices", build / "staging"):
         make_directory(folder)
     with _only_one(build / ".provision.lock"):
+        _orphans_gone(build / _WORKERS)
         _recover(build)
         authority = _authority(project, options, say)
         trusted = {trust: _trust_files(project, trust, authority, options) for trust in {d.trust for d in wanted}}
@@ -164,6 +168,20 @@ def _only_one(path: Path) -> Iterator[None]:
             raise Failure("this project is being provisioned", f"another process holds {path}",
                           "the same command when that one has ended") from None  # fmt: skip
         yield
+
+
+def _orphans_gone(path: Path) -> None:
+    """Wait for workers whose parent was killed: until then one could still put a device into place. Raises Failure."""
+    end = time.monotonic() + _ORPHANS_S
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb") as stream:
+        while True:
+            try:
+                return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > end:
+                    raise Failure("an earlier run has not ended", f"one of its workers holds {path}",
+                                  f"lsof {shlex.quote(str(path))}") from None  # fmt: skip
+                time.sleep(0.01)  # flock has no timeout
 
 
 def _recover(build: Path) -> None:
@@ -254,12 +272,16 @@ def _start(site: _Site) -> None:
     global _site  # noqa: PLW0603
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101
 
     def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
+        parent.join()
+        os._exit(1)
 
+    # Held as long as this process lives: the next run waits for it.
+    fcntl.flock(os.open(site.staging.parent / _WORKERS, os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_SH)
+    if not parent.is_alive():
+        os._exit(1)
     threading.Thread(target=follow, daemon=True).start()
     _site = replace(site, authority=ca.load(site.ca_dir, site.options.passphrase))
 

@@ -1,6 +1,7 @@
 """`rootlet new` and `rootlet provision` as processes: killed, repeated, watched for secrets; what boards take of it."""
 
 import csv
+import fcntl
 import os
 import pty
 import re
@@ -302,9 +303,9 @@ def killed(folder: Path, when: int) -> None:
 
 
 def test_killed_at_any_moment_and_repeated(folder: Path) -> None:
-    fleet(folder, 200)
+    fleet(folder, 600)
     kept: dict[str, tuple[bytes, int]] = {}
-    for when in (0, 1, 40, 100, 150):
+    for when in (0, 1, 100, 200, 300):
         killed(folder, when)
         now = state(folder)
         assert {name: now.get(name) for name in kept} == kept  # what was complete is untouched
@@ -312,15 +313,15 @@ def test_killed_at_any_moment_and_repeated(folder: Path) -> None:
             check_whole(folder)
         kept = now
     done = len({name.split("/")[0] for name in kept})
-    assert 150 <= done < 200
+    assert 300 <= done < 600
     said = good(folder, "provision", "--csv", "fleet.csv", "--jobs", "2")
-    assert f"kept         {done}" in said and f"made         {200 - done}" in said
+    assert f"kept         {done}" in said and f"made         {600 - done}" in said
     now = state(folder)
     assert {name: now[name] for name in kept} == kept
     check_whole(folder)
     check_modes(folder)
     rows = manifest(folder)
-    assert len(rows) == 200 and len({row["serial_number"] for row in rows.values()}) == 200
+    assert len(rows) == 600 and len({row["serial_number"] for row in rows.values()}) == 600
     for name, row in rows.items():
         cert = x509.load_der_x509_certificate((folder / "build" / "devices" / name / "device.crt.der").read_bytes())
         assert (f"{cert.serial_number:x}", cert.fingerprint(x509.base.hashes.SHA256()).hex()) == (
@@ -372,6 +373,23 @@ def test_one_at_a_time(folder: Path) -> None:
         provision.run(loaded, loaded.devices, provision.Options(), print)
     assert not (folder / "ca-data").exists()
     assert provision.run(loaded, loaded.devices, provision.Options(), print).counts == {"made": 1}
+
+
+def test_it_waits_for_workers_of_a_killed_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(folder, "pico-1")
+    loaded = project.load(folder)
+    (folder / "build").mkdir()
+    with (folder / "build" / provision._WORKERS).open("w") as worker:
+        fcntl.flock(worker, fcntl.LOCK_SH)
+        monkeypatch.setattr(provision, "_ORPHANS_S", 0.05)
+        with pytest.raises(Failure, match="an earlier run has not ended"):
+            provision.run(loaded, loaded.devices, provision.Options(), print)
+        assert not (folder / "ca-data").exists()
+        monkeypatch.undo()
+        releasing = threading.Timer(0.3, lambda: fcntl.flock(worker, fcntl.LOCK_UN))
+        releasing.start()
+        assert provision.run(loaded, loaded.devices, provision.Options(), print).counts == {"made": 1}
+        assert not releasing.is_alive() or releasing.finished.is_set()
 
 
 def test_no_terminal_no_question(folder: Path) -> None:
