@@ -420,3 +420,10 @@ def test_every_key_is_in_the_page() -> None:
             assert f"`{prefix}{row[0]}`" in page, prefix + row[0]
     for row in project_check._DEVICE[:4]:
         assert f"`devices[].{row[0]}`" in page
+
+
+def test_values_that_may_be_secret_are_not_shown() -> None:
+    """Also of keys that a later firmware may have."""
+    for key in ("mqtt.passphrase", "x.secret", "mqtt.psk", "update.key"):
+        assert CANARY not in project_check.show(key, CANARY)
+    assert project_check.show("wifi.country", "fr") == '"fr"'
