@@ -115,11 +115,19 @@ class Authority:
         force: bool = False,
     ) -> Issued:
         """A clientAuth certificate with CN=device_id, for mutual TLS. Arguments as for issue_server."""
-        san = [x509_names.device_name(device_id)]
         life = Life(days, not_before, not_after, DEVICE_DAYS)
-        use = ExtendedKeyUsageOID.CLIENT_AUTH
         key = new_key(handshakes.PROFILES[self.profile].device if key_type is None else key_type)
+        san = [x509_names.device_name(device_id)]
+        use = ExtendedKeyUsageOID.CLIENT_AUTH
         return self._issue("device", device_id, san, use=use, life=life, key=key, force=force)
+
+    def sign_device(self, device_id: str, *, days: int | None = None) -> tuple[x509.Certificate, PrivateKey]:
+        """As issue_device, but nothing is written: the certificate and its key. Raises Failure."""
+        key = new_key(handshakes.PROFILES[self.profile].device)
+        life = Life(days, None, None, DEVICE_DAYS)
+        san = [x509_names.device_name(device_id)]
+        cert, _ = self._sign(device_id, san, use=ExtendedKeyUsageOID.CLIENT_AUTH, life=life, key=key)
+        return cert, key
 
     def _issue(
         self,
@@ -132,20 +140,7 @@ class Authority:
         key: PrivateKey | HostKey,
         force: bool,
     ) -> Issued:
-        start, end, notes = _span(life, self.profile, self.cert)
-        # A name too long for a CN (RFC 5280 ub-common-name) stands in the SAN alone, which is critical then.
-        subject = x509_names.common_name(name) if len(name) <= 64 else x509.Name([])
-        ski = self.cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        cert = (
-            builder(subject, self.cert.subject, key, start, end)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            # Without keyEncipherment no TLS suite without forward secrecy can use this key.
-            .add_extension(key_usage(ca=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
-            .add_extension(x509.SubjectAlternativeName(san), critical=not list(subject))
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
-            .sign(self.key, signature_hash(self.key))
-        )
+        cert, notes = self._sign(name, san, use=use, life=life, key=key)
         folder = self.directory / "issued"
         make_directory(folder)
         stem = f"{kind}-{_file_name(name)}"
@@ -160,6 +155,31 @@ class Authority:
         ]
         write_all(files, force=force)
         return Issued(kind, name, cert, crt_pem, crt_der, key_pem, key_der, tuple(notes))
+
+    def _sign(
+        self,
+        name: str,
+        san: list[x509.GeneralName],
+        *,
+        use: x509.ObjectIdentifier,
+        life: Life,
+        key: PrivateKey | HostKey,
+    ) -> tuple[x509.Certificate, list[str]]:
+        start, end, notes = _span(life, self.profile, self.cert)
+        # A name too long for a CN (RFC 5280 ub-common-name) stands in the SAN alone, which is critical then.
+        subject = x509_names.common_name(name) if len(name) <= 64 else x509.Name([])
+        ski = self.cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        cert = (
+            builder(subject, self.cert.subject, key, start, end)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            # Without keyEncipherment no TLS suite without forward secrecy can use this key.
+            .add_extension(key_usage(ca=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(san), critical=not list(subject))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
+            .sign(self.key, signature_hash(self.key))
+        )
+        return cert, notes
 
 
 def init(

@@ -312,7 +312,7 @@ def certificates(found: Setup) -> Iterator[Row]:
 
 
 def _provisioned(device: Device) -> Iterator[Row]:
-    from host_tools.deploy import _check_identity
+    from host_tools.deploy import check_identity
 
     if device.out is None or not _has_certificate(device):
         return
@@ -321,7 +321,7 @@ def _provisioned(device: Device) -> Iterator[Row]:
         yield Row("problem", "identity", f"{device.id}: there is no {cert}", f"rootlet provision {device.id}")
         return
     try:
-        _check_identity(cert, key)
+        check_identity(cert, key)
         yield Row("ok", "identity", f"{device.id}: the key is the certificate's")
     except Failure as failure:
         yield Row("problem", "identity", f"{device.id}: {failure.what}; {failure.because}",

@@ -92,7 +92,7 @@ def choose_drive(board: Board, drive: Path | None = None) -> Path:
         raise Failure(
             f"{drive} is another chip's; nothing was written",
             f"it says Board-ID: {name or '(none)'}, {board['name']} has {wanted}",
-            "rootlet flash --board …   (rootlet boards lists them)",
+            "rootlet flash --board …   (rootlet boards --known lists them)",
             Exit.UNVERIFIED,
         )
     return drive

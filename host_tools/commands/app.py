@@ -13,6 +13,8 @@ from host_tools.commands.doctor import doctor
 from host_tools.commands.explain import explain
 from host_tools.commands.flash import flash
 from host_tools.commands.inspect import inspect
+from host_tools.commands.new import new
+from host_tools.commands.provision import provision
 from host_tools.commands.sim import sim
 from host_tools.commands.watch import watch
 
@@ -23,7 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, doctor, boards, flash, deploy, watch, inspect, capture, sim, broker, bench):
+for command in (
+    demo, doctor, boards, flash, new, provision, deploy, watch, inspect, capture, sim, broker, bench,
+):  # fmt: skip
     app.command()(command)
 # Numbers may be negative, so an unknown option is taken as text.
 app.command(context_settings={"ignore_unknown_options": True})(explain)

@@ -136,7 +136,7 @@ def _to_drive(checked: "Checked", drive: Path) -> None:
     before = steps.serial_ports()
     steps.write_uf2(checked, drive, typer.echo)
     came = steps.wait_for_port(before)
-    typer.echo(f"it is back on {came}" if came else "no serial port has come yet; mpremote devs lists them")
+    typer.echo(f"it is back on {came}" if came else "no serial port has come yet; rootlet boards lists them")
 
 
 def _show(line: str) -> None:

@@ -15,7 +15,7 @@ COMMANDS = [
     ["broker"], ["bench"],
     ["ca", "init"], ["ca", "issue", "server"], ["ca", "issue", "device"], ["ca", "list"], ["ca", "show"],
     ["certs", "embed"], ["certs", "store"], ["certs", "pin"], ["certs", "rotate"], ["certs", "audit"],
-    ["psk", "new"], ["psk", "list"],
+    ["psk", "new"], ["psk", "list"], ["new"], ["provision"],
 ]  # fmt: skip
 
 
