@@ -101,7 +101,7 @@ SHARED: tuple[Row, ...] = (
 )
 _DEVICE: tuple[Row, ...] = (
     ("id", is_name, MUST_NAME),
-    ("board", lambda v: isinstance(v, str), "an id that `rootlet boards` lists"),
+    ("board", lambda v: isinstance(v, str), "an id that `rootlet boards --known` lists"),
     ("serial", _text(64), "the USB serial number that `rootlet boards` shows"),
     ("broker", is_name, "the name of one of [[brokers]]"),
     *SHARED,
