@@ -6,6 +6,9 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 from host_tools.failure import Exit, Failure
 from host_tools.paths import BOARDS
 
+RESET_WORDS = frozenset({"power", "hard", "watchdog", "deepsleep", "soft"})
+"""What a number of machine.reset_cause() may mean; the firmware knows these words only."""
+
 WLAN_WORDS = frozenset({"wrong_password", "no_ap", "failed", "idle", "joining", "no_ip", "got_ip"})
 """What a WLAN status number may mean; the firmware knows these words only."""
 
@@ -45,6 +48,13 @@ class Tls(TypedDict):
     free_bytes: int
 
 
+class Watchdog(TypedDict):
+    """The hardware's longest time in ms, 0 where it is long enough for all; [address, value] that switches it off."""
+
+    longest_ms: int
+    off: list[int]
+
+
 class Temperature(TypedDict):
     """How the chip's own temperature is read."""
 
@@ -66,6 +76,9 @@ class Board(TypedDict):
     flash: Flash
     pins: Pins
     led: str | int | None
+    reset: dict[str, str]
+    watchdog: Watchdog
+    timer: int
     epoch_year: Literal[1970, 2000]
     clock_start: str
     wlan: Wlan
@@ -89,6 +102,9 @@ _SHAPE: dict[str, Any] = {
     "flash": {"size_bytes": int, "filesystem_bytes": int, "romfs_bytes": int},
     "pins": {"led": _LED, "adc": [int], "reserved": [int]},
     "led": _LED,
+    "reset": dict,
+    "watchdog": {"longest_ms": int, "off": [int]},
+    "timer": int,
     "epoch_year": {1970, 2000},
     "clock_start": str,
     "wlan": {"status": dict, "constants": dict, "pm": dict, "dns_errno": int, "hostname": str},
@@ -132,6 +148,11 @@ def problems(data: object) -> list[str]:
     for number, word in board["wlan"]["status"].items():
         if not number.lstrip("-").isdigit() or word not in WLAN_WORDS:
             found.append(f"board.wlan.status: {number!r}: {word!r}")
+    for number, word in board["reset"].items():
+        if not number.isdigit() or word not in RESET_WORDS:
+            found.append(f"board.reset: {number!r}: {word!r}")
+    if len(board["watchdog"]["off"]) not in (0, 2):
+        found.append("board.watchdog.off: wants an address and a value, or nothing")
     for table in ("constants", "pm"):
         if not all(_is(value, int) for value in board["wlan"][table].values()):
             found.append(f"board.wlan.{table}: not all integers")

@@ -6,7 +6,7 @@ import json
 import random
 import time
 
-from . import board, clock, https, mqtt, sensors, slots, trust, wifi
+from . import board, clock, health, https, leds, mqtt, sensors, slots, trust, wifi
 from .dates import timestamp
 from .errors import RootletError, unload
 
@@ -26,6 +26,16 @@ def backoff_ms(attempt):
     """Full jitter: anywhere up to twice as long at each attempt, at most a minute."""
     longest = min(_LONGEST_BACKOFF_MS, _FIRST_BACKOFF_MS << min(attempt, 6))
     return 100 + random.getrandbits(16) * longest // 65536
+
+
+def _told(error):
+    log("error", error)
+    health.failed(error)
+
+
+def _no_memory():
+    gc.collect()
+    return RootletError("MEMORY", "%d B free after collecting" % gc.mem_free())
 
 
 class Queue:
@@ -111,7 +121,7 @@ class Gateway:
         client = mqtt.Client(
             device, m["host"], m["port"], self._broker_trust(), m["user"], m["password"], m["keepalive_s"]
         )
-        client.set_last_will(self._topic("status"), "offline", retain=True, qos=1)
+        client.set_last_will(self._topic("status"), '{"status": "offline"}', retain=True, qos=1)
         client.on_ack = self._acknowledged
         return client
 
@@ -120,12 +130,14 @@ class Gateway:
 
     def _acknowledged(self, pid):
         self.sent += 1
+        leds.blink()
 
     async def _sense(self, row):
         """Read one sensor for ever, from when the clock is good: a reading without a time is worth little."""
         sensor = None
         period = int(row["every_s"] * 1000)
         while True:
+            health.feed(row["name"], period)
             if self.clock.good:
                 try:
                     sensor = sensor or sensors.make(row, self.board)
@@ -134,7 +146,9 @@ class Gateway:
                         self.sequence += 1
                         self.queue.put(item)
                 except RootletError as e:
-                    log("error", e)
+                    _told(e)
+                except MemoryError:
+                    _told(_no_memory())
             await asyncio.sleep_ms(period if self.clock.good else 100)
 
     async def _online(self):
@@ -142,9 +156,12 @@ class Gateway:
         if self.wlan is None:
             self.wlan = wifi.start(self.settings["wifi"], self.board)
         if wifi.address(self.wlan) is None:
+            leds.show(leds.WIFI)
+            health.feed("", len(self.settings["wifi"]["networks"]) * self.settings["wifi"]["timeout_s"] * 1000)
             ssid, ip = await wifi.join(self.wlan, self.settings["wifi"], self.board)
             log("wifi", "joined '%s', address %s" % (ssid, ip))
         if not self.clock.good:
+            leds.show(leds.CLOCK)
             self._set_clock()
 
     def _set_clock(self):
@@ -164,13 +181,14 @@ class Gateway:
                 log("https", "GET %s: status %d, %d bytes" % (response.url, response.status, response.size))
                 log("https", "verified: %s, %s, chain %s" % (stream.version, stream.cipher, " > ".join(stream.chain)))
         except RootletError as e:
-            log("error", e)
+            _told(e)
             return False
         self.clock.keep()
         return True
 
     def _connect(self):
         client = self.client
+        leds.show(leds.CONNECTING)
         client.connect()
         s = client.sock
         shared = client.trust.psk
@@ -178,7 +196,8 @@ class Gateway:
         log("mqtt", "connected to %s:%d by %s" % (client.server, client.port, how))
         chain = "it knows the key of '%s'" % shared.identity if shared else "chain " + " > ".join(s.chain)
         log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
-        client.publish(self._topic("status"), "online", retain=True, qos=1)
+        client.publish(self._topic("status"), health.birth(self.settings["device"]), retain=True, qos=1)
+        health.connected()
         if not shared:  # no certificate has confirmed the time
             self.clock.keep()
 
@@ -192,6 +211,7 @@ class Gateway:
         dropped = 0
         while True:
             now = time.ticks_ms()
+            health.feed()
             if client.check_msg():
                 heard = now
                 await asyncio.sleep_ms(0)  # a talkative broker must not keep the sensors waiting
@@ -226,8 +246,10 @@ class Gateway:
 
     async def run(self):
         """Work for ever: every failure is logged with its code and tried again after a pause."""
-        for row in self.settings["sensors"]:
-            asyncio.create_task(self._sense(row))
+        # Together: an exception that ends one of them ends all, and does not pass unseen.
+        await asyncio.gather(self._work(), health.keep(), *[self._sense(row) for row in self.settings["sensors"]])
+
+    async def _work(self):
         attempt = 0
         fetched = self.settings["https"] is None
         while True:
@@ -240,16 +262,16 @@ class Gateway:
                 await self._serve()
             except RootletError as e:
                 self.client.close()
-                log("error", e)
+                _told(e)
             except MemoryError:
                 self.client.close()
-                gc.collect()
-                log("error", RootletError("MEMORY", "%d B free after collecting" % gc.mem_free()))
+                _told(_no_memory())
             gc.collect()
             stable = connected is not None and time.ticks_diff(time.ticks_ms(), connected) > _STABLE_MS
             attempt = 0 if stable else attempt + 1
             pause = backoff_ms(attempt)
             log("gateway", "next try in %d ms" % pause)
+            health.feed("", pause)
             await asyncio.sleep_ms(pause)
 
 
@@ -272,4 +294,5 @@ async def main():
     except RootletError as e:
         log("error", e)
         return
+    health.start(gateway.settings, gateway.board)
     await gateway.run()

@@ -48,6 +48,8 @@ def test_a_board_id_is_no_path() -> None:
         (["temperature"], {"kind": "rp2_adc"}, "board.temperature"),
         (["flash", "filesystem_bytes"], 1 << 30, "board.flash"),
         (["pins", "led"], 5, "board.led"),
+        (["reset", "3"], "bitten", "board.reset"),
+        (["watchdog", "off"], [1], "board.watchdog.off"),
         (["surplus"], 1, "board.surplus"),
         (["quirks"], None, "board.quirks"),
     ],

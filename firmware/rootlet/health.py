@@ -1,0 +1,307 @@
+"""What outlives a reset: how often the board started, what ended it, and a safe mode where crash follows crash."""
+
+import gc
+import json
+import os
+import sys
+import time
+
+from . import __version__, leds, watchdog
+
+PATH = "health.json"
+STARTS = 5  # that many failed ones in a row lead to safe mode
+SETTLED_S = 60
+_LONG_RUN_S = 600  # a run of that length begins the count of crashes anew
+_RETRY_S = 3600
+_TEXT = 120
+_MEMORY_FAILURES = 5
+
+# fails: starts in a row that crashed within SETTLED_S and without a connection. crashes: all in a row, for the pause.
+# end: "" starting, "ok" running, "asked" ended by somebody, "crash", "safe". ran: seconds of the run before a crash.
+_FRESH = {"boots": 0, "fails": 0, "crashes": 0, "ran": 0, "end": "", "code": "", "fact": "", "at": 0}
+_kept = dict(_FRESH)
+_reset = ""
+_error = None  # (code, fact): the last one since the start
+_short = [0, 0]  # failures for lack of memory in a row; ticks of the last
+_secrets: list = []
+_pause_ms = 0
+_began = _up_s = 0
+_timer = None
+
+
+def _load():
+    """Whatever can be believed of the file."""
+    kept = dict(_FRESH)
+    try:
+        with open(PATH) as f:
+            data = json.loads(f.read(1024))
+        for key in kept:
+            value = data.get(key)
+            if type(value) is str and type(kept[key]) is str:
+                kept[key] = value[:_TEXT]
+            elif type(value) is int and type(kept[key]) is int and 0 <= value < 1 << 29:
+                kept[key] = value
+    except (OSError, ValueError, AttributeError, RuntimeError, MemoryError):
+        pass
+    return kept
+
+
+def _save(**changes):
+    """Whether the change is on flash. A new file, then renamed over the old: a cut of power leaves one whole."""
+    _kept.update(changes)
+    try:
+        with open(PATH + ".new", "w") as f:
+            json.dump(_kept, f)
+        os.rename(PATH + ".new", PATH)
+        return True
+    except OSError:
+        return False
+
+
+def _cause(names):
+    import machine
+
+    return names.get(str(machine.reset_cause()), "unknown")
+
+
+def _board():
+    from . import board
+    from .errors import RootletError
+
+    try:
+        return board.load()
+    except RootletError:
+        return {}
+
+
+def starting():
+    """Count this start; to be called once, before anything else. False: safe mode, the gateway must not start."""
+    global _reset, _pause_ms, _began
+    _began = time.ticks_ms()
+    hardware = _board()
+    _reset = _cause(hardware.get("reset") or {})
+    _kept.update(_load())
+    crashed = _kept["end"] == "crash" and _reset != "power"
+    # Ended by nobody, and not by taking the power away: it hung, or the processor itself stopped.
+    if _kept["end"] in ("", "ok") and _kept["boots"] and _reset in ("watchdog", "hard"):
+        crashed = True
+        _count("WATCHDOG", "reset cause: " + _reset, 0)
+    elif crashed:
+        _reset = "crash"
+    _kept["boots"] += 1
+    # Safe mode leaves one try to the next start, of whatever kind: no board stays dead for ever.
+    safe = _kept["fails"] >= STARTS
+    _pause_ms = min(300000, 250 << min(_kept["crashes"], 11)) if crashed else 0
+    leds.start(hardware)
+    if safe:
+        _save(end="safe", fails=STARTS - 1)
+        _safe_mode(hardware)
+    else:
+        _save(end="")
+    return not safe
+
+
+def _safe_mode(hardware):
+    global _timer
+    k = _kept
+    print("SAFE MODE: the gateway does not run: %d starts crashed within %d s, unconnected" % (STARTS, SETTLED_S))
+    print("last error: %s: %s (start %d of %d)" % (k["code"], k["fact"], k["at"], k["boots"]))
+    print("The REPL is free. Deploy again, or: from rootlet import health; health.clear(); then reset.")
+    print("Next try by itself in %d min; health.stay() prevents it." % (_RETRY_S // 60))
+    leds.show(leds.SAFE)
+    import machine
+
+    try:
+        _timer = machine.Timer(hardware.get("timer", -1), period=50, mode=machine.Timer.PERIODIC, callback=_idle)
+    except (ValueError, OSError):
+        pass  # no board file and no such timer: a person must come
+
+
+def _idle(_):
+    """Safe mode, by timer: the LED, and the next try."""
+    leds.step()
+    if time.ticks_diff(time.ticks_ms(), _began) > _RETRY_S * 1000:
+        import machine
+
+        machine.reset()
+
+
+def stay():
+    """Stay in safe mode until somebody resets the board."""
+    if _timer is not None:
+        _timer.deinit()
+
+
+def clear():
+    """Forget crashes and errors: the next start is an ordinary one."""
+    _kept.update(_FRESH)
+    for name in (PATH, PATH + ".new"):
+        try:
+            os.remove(name)
+        except OSError:
+            pass
+
+
+def _count(code, fact, ran):
+    if _kept["end"] == "":
+        _kept["fails"] += 1
+    _kept["crashes"] = 1 if ran >= _LONG_RUN_S else _kept["crashes"] + 1
+    _kept.update({"code": code, "fact": fact, "ran": ran, "at": _kept["boots"]})
+
+
+def describe(error):
+    """(code, fact) of an exception: type, words and place, at most 120 characters, without configured secrets."""
+    if hasattr(error, "code"):
+        return error.code, _clean(error.fact)
+    from io import StringIO
+
+    text = StringIO()
+    sys.print_exception(error, text)  # type: ignore[attr-defined]  # absent from the stubs
+    text = _clean(text.getvalue(), 2000)
+    print(text)
+    lines = [line.strip() for line in text.split("\n")]
+    places = [line for line in lines if line.startswith("File ")]
+    words = [line for line in lines if line][-1] if text else ""
+    place = places[-1].replace('"', "").replace("File ", "").replace(" line ", "") if places else ""
+    return "CRASH", "%s: %s" % (place[-40:], words)[:_TEXT]
+
+
+def _clean(text, longest=_TEXT):
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return text[:longest]
+
+
+def run():
+    """Run the gateway until somebody ends it. What it does not expect is kept, and resets the board."""
+    global _began
+    try:
+        if _pause_ms:
+            print("health: after %d crashes in a row: a pause of %d ms" % (_kept["crashes"], _pause_ms))
+            time.sleep_ms(_pause_ms)
+        _began = time.ticks_ms()
+        import asyncio
+
+        from . import gateway
+
+        asyncio.run(gateway.main())
+    except Exception as e:
+        _crash(e)
+    except BaseException:  # Ctrl-C, machine.soft_reset()
+        ended()
+        raise
+    ended()
+
+
+def ended():
+    """Somebody has ended the program, or is about to reset the board: no crash, whatever the cause says then."""
+    import micropython
+
+    micropython.kbd_intr(-1)  # mpremote sends Ctrl-C more than once
+    watchdog.stop()
+    if _kept["end"] in ("", "ok"):
+        _save(end="asked")
+    micropython.kbd_intr(3)
+
+
+def _crash(error):
+    import machine
+
+    watchdog.stop()
+    gc.collect()
+    try:
+        code, fact = describe(error)
+    except MemoryError:
+        code, fact = "MEMORY", "no memory to tell more"
+    print("health: the gateway ended by %s: %s; the board resets" % (code, fact))
+    _count(code, fact, _up_s)
+    if not _save(end="crash"):
+        time.sleep_ms(SETTLED_S * 1000)  # nobody will remember this crash: no fast loop
+    machine.reset()
+
+
+def start(settings, hardware):
+    """Begin to watch over the gateway. Args: settings: a checked configuration. hardware: the board file."""
+    from . import deadline
+
+    m = settings["mqtt"]
+    for secret in [m["password"]] + [n["password"] for n in settings["wifi"]["networks"]]:
+        if secret:
+            _secrets.append(secret)
+    watchdog.start(settings["watchdog_s"], hardware)
+    feed()
+    deadline.on_wait = _waiting
+
+
+def _waiting():
+    watchdog.waiting()
+    leds.step()
+
+
+async def keep():
+    """For ever: feed the watchdog where all make progress, drive the LED, and settle a start that lasts."""
+    global _began, _up_s
+    import asyncio
+
+    while True:
+        now = time.ticks_ms()
+        seconds = time.ticks_diff(now, _began) // 1000
+        if seconds:
+            _began = time.ticks_add(_began, seconds * 1000)
+            _up_s += seconds
+        if _up_s >= SETTLED_S:
+            _settle()
+        watchdog.check()
+        leds.step()
+        await asyncio.sleep_ms(40)
+
+
+def _settle():
+    if _kept["end"] == "":
+        _save(end="ok", fails=0)
+
+
+def feed(who="", ms=0):
+    """Somebody makes progress: a sensor by its name, the gateway by ""; next heard within ms milliseconds."""
+    watchdog.feed(who, ms)
+
+
+def failed(error):
+    """A failure that is tried again. Raises it where the lack of memory goes on: then only a reset helps."""
+    global _error
+    _error = (error.code, _clean(error.fact))
+    leds.show(leds.error(error.code))
+    if error.code in ("MEMORY", "TLS_MEMORY"):
+        now = time.ticks_ms()
+        recent = time.ticks_diff(now, _short[1]) < _LONG_RUN_S * 1000
+        _short[0] = _short[0] + 1 if recent else 1
+        _short[1] = now
+        if _short[0] >= _MEMORY_FAILURES:
+            raise error
+
+
+def connected():
+    """The broker has taken us: this start is a good one."""
+    _short[0] = 0
+    leds.show(leds.CONNECTED)
+    _settle()
+
+
+def birth(device):
+    """The JSON text that the status topic gets at each connection; its fields: docs/health.md."""
+    k = _kept
+    kept = {"code": k["code"], "fact": k["fact"], "boot": k["at"], "after_s": k["ran"]} if k["code"] else None
+    return json.dumps(
+        {
+            "status": "online",
+            "device": device,
+            "version": __version__,
+            "reset": _reset,
+            "boots": k["boots"],
+            "crashes": k["crashes"],
+            "last_error": kept,
+            "trouble": {"code": _error[0], "fact": _error[1]} if _error else None,
+            "uptime_s": _up_s,
+            "heap_free": gc.mem_free(),
+        }
+    )
