@@ -11,12 +11,13 @@ from . import __version__, leds, watchdog
 PATH = "health.json"
 STARTS = 5  # that many failed ones in a row lead to safe mode
 SETTLED_S = 60
+_LINKED_S = 10  # a connection of that length makes a start a good one
 _LONG_RUN_S = 600  # a run of that length begins the count of crashes anew
 _RETRY_S = 3600
 _TEXT = 120
 _MEMORY_FAILURES = 5
 
-# fails: starts in a row that crashed within SETTLED_S and without a connection. crashes: all in a row, for the pause.
+# fails: starts in a row that crashed before they settled. crashes: all in a row, for the pause.
 # end: "" starting, "ok" running, "asked" ended by somebody, "crash", "safe". ran: seconds of the run before a crash.
 _FRESH = {"boots": 0, "fails": 0, "crashes": 0, "ran": 0, "end": "", "code": "", "fact": "", "at": 0}
 _kept = dict(_FRESH)
@@ -26,6 +27,7 @@ _short = [0, 0]  # failures for lack of memory in a row; ticks of the last
 _secrets: list = []
 _pause_ms = 0
 _began = _up_s = 0
+_linked = None  # seconds of the run when the broker took us first
 _timer = None
 
 
@@ -104,7 +106,7 @@ def starting():
 def _safe_mode(hardware):
     global _timer
     k = _kept
-    print("SAFE MODE: the gateway does not run: %d starts crashed within %d s, unconnected" % (STARTS, SETTLED_S))
+    print("SAFE MODE: the gateway does not run: %d starts in a row crashed" % STARTS)
     print("last error: %s: %s (start %d of %d)" % (k["code"], k["fact"], k["at"], k["boots"]))
     print("The REPL is free. Deploy again, or: from rootlet import health; health.clear(); then reset.")
     print("Next try by itself in %d min; health.stay() prevents it." % (_RETRY_S // 60))
@@ -159,11 +161,14 @@ def describe(error):
     sys.print_exception(error, text)  # type: ignore[attr-defined]  # absent from the stubs
     text = _clean(text.getvalue(), 2000)
     print(text)
-    lines = [line.strip() for line in text.split("\n")]
-    places = [line for line in lines if line.startswith("File ")]
-    words = [line for line in lines if line][-1] if text else ""
-    place = places[-1].replace('"', "").replace("File ", "").replace(" line ", "") if places else ""
-    return "CRASH", "%s: %s" % (place[-40:], words)[:_TEXT]
+    place = ""
+    words = ""
+    for line in text.split("\n"):
+        parts = line.split('"')
+        if len(parts) > 2 and parts[0].strip() == "File":
+            place = "%s:%s" % (parts[1][-40:], parts[2].split(",")[1].split()[-1])
+        words = line.strip() or words
+    return "CRASH", ("%s: %s" % (place, words))[:_TEXT]
 
 
 def _clean(text, longest=_TEXT):
@@ -249,16 +254,11 @@ async def keep():
         if seconds:
             _began = time.ticks_add(_began, seconds * 1000)
             _up_s += seconds
-        if _up_s >= SETTLED_S:
-            _settle()
+        if _kept["end"] == "" and (_up_s >= SETTLED_S or (_linked is not None and _up_s - _linked >= _LINKED_S)):
+            _save(end="ok", fails=0)
         watchdog.check()
         leds.step()
         await asyncio.sleep_ms(40)
-
-
-def _settle():
-    if _kept["end"] == "":
-        _save(end="ok", fails=0)
 
 
 def feed(who="", ms=0):
@@ -281,10 +281,12 @@ def failed(error):
 
 
 def connected():
-    """The broker has taken us: this start is a good one."""
+    """The broker has taken us."""
+    global _linked
+    if _linked is None:
+        _linked = _up_s
     _short[0] = 0
     leds.show(leds.CONNECTED)
-    _settle()
 
 
 def birth(device):
