@@ -7,6 +7,7 @@ import sys
 import time
 
 from . import __version__, leds, watchdog
+from .watchdog import feed  # noqa: F401 (for the gateway)
 
 PATH = "health.json"
 STARTS = 5  # that many failed ones in a row lead to safe mode
@@ -32,20 +33,17 @@ _timer = None
 
 
 def _load():
-    """Whatever can be believed of the file."""
-    kept = dict(_FRESH)
+    """Take whatever can be believed of the file."""
+    _kept.update(_FRESH)
     try:
         with open(PATH) as f:
             data = json.loads(f.read(1024))
-        for key in kept:
+        for key, default in _FRESH.items():
             value = data.get(key)
-            if type(value) is str and type(kept[key]) is str:
-                kept[key] = value[:_TEXT]
-            elif type(value) is int and type(kept[key]) is int and 0 <= value < 1 << 29:
-                kept[key] = value
+            if type(value) is type(default) and (default == "" or 0 <= value < 1 << 29):
+                _kept[key] = value[:_TEXT] if default == "" else value
     except (OSError, ValueError, AttributeError, RuntimeError, MemoryError):
         pass
-    return kept
 
 
 def _save(**changes):
@@ -60,19 +58,12 @@ def _save(**changes):
         return False
 
 
-def _cause(names):
-    import machine
-
-    return names.get(str(machine.reset_cause()), "unknown")
-
-
 def _board():
     from . import board
-    from .errors import RootletError
 
     try:
         return board.load()
-    except RootletError:
+    except Exception:  # no reason to keep the gateway from telling what is wrong
         return {}
 
 
@@ -80,16 +71,19 @@ def starting():
     """Count this start; to be called once, before anything else. False: safe mode, the gateway must not start."""
     global _reset, _pause_ms, _began
     _began = time.ticks_ms()
+    import machine
+
     hardware = _board()
-    _reset = _cause(hardware.get("reset") or {})
-    _kept.update(_load())
-    crashed = _kept["end"] == "crash" and _reset != "power"
-    # Ended by nobody, and not by taking the power away: it hung, or the processor itself stopped.
-    if _kept["end"] in ("", "ok") and _kept["boots"] and _reset in ("watchdog", "hard"):
-        crashed = True
-        _count("WATCHDOG", "reset cause: " + _reset, 0)
-    elif crashed:
-        _reset = "crash"
+    _reset = hardware.get("reset", {}).get(str(machine.reset_cause()), "unknown")
+    _load()
+    end = _kept["end"]
+    crashed = end == "crash" and _reset != "power"
+    if _kept["boots"] and _reset in ("watchdog", "hard"):
+        if end in ("", "ok"):  # ended by nobody, and with the power on: it hung, or the processor itself stopped
+            crashed = True
+            _count("WATCHDOG", "reset cause: " + _reset, 0)
+        else:
+            _reset = end  # the program's own reset has the same cause
     _kept["boots"] += 1
     # Safe mode leaves one try to the next start, of whatever kind: no board stays dead for ever.
     safe = _kept["fails"] >= STARTS
@@ -106,15 +100,18 @@ def starting():
 def _safe_mode(hardware):
     global _timer
     k = _kept
-    print("SAFE MODE: the gateway does not run: %d starts in a row crashed" % STARTS)
-    print("last error: %s: %s (start %d of %d)" % (k["code"], k["fact"], k["at"], k["boots"]))
-    print("The REPL is free. Deploy again, or: from rootlet import health; health.clear(); then reset.")
-    print("Next try by itself in %d min; health.stay() prevents it." % (_RETRY_S // 60))
+    print(
+        """SAFE MODE: %d starts in a row crashed; the gateway is not started.
+Last error: %s: %s (start %d of %d).
+The REPL is free. To start again: from rootlet import health; health.clear(); and reset, or deploy.
+Next try by itself in %d min, unless: health.stay()"""
+        % (STARTS, k["code"], k["fact"], k["at"], k["boots"], _RETRY_S // 60)
+    )
     leds.show(leds.SAFE)
-    import machine
+    from machine import Timer
 
     try:
-        _timer = machine.Timer(hardware.get("timer", -1), period=50, mode=machine.Timer.PERIODIC, callback=_idle)
+        _timer = Timer(hardware.get("timer", -1), period=50, mode=Timer.PERIODIC, callback=_idle)
     except (ValueError, OSError):
         pass  # no board file and no such timer: a person must come
 
@@ -137,11 +134,10 @@ def stay():
 def clear():
     """Forget crashes and errors: the next start is an ordinary one."""
     _kept.update(_FRESH)
-    for name in (PATH, PATH + ".new"):
-        try:
-            os.remove(name)
-        except OSError:
-            pass
+    try:
+        os.remove(PATH)
+    except OSError:
+        pass
 
 
 def _count(code, fact, ran):
@@ -182,7 +178,7 @@ def run():
     global _began
     try:
         if _pause_ms:
-            print("health: after %d crashes in a row: a pause of %d ms" % (_kept["crashes"], _pause_ms))
+            print("health: %d crashes in a row, a pause of %d ms" % (_kept["crashes"], _pause_ms))
             time.sleep_ms(_pause_ms)
         _began = time.ticks_ms()
         import asyncio
@@ -229,12 +225,10 @@ def start(settings, hardware):
     """Begin to watch over the gateway. Args: settings: a checked configuration. hardware: the board file."""
     from . import deadline
 
-    m = settings["mqtt"]
-    for secret in [m["password"]] + [n["password"] for n in settings["wifi"]["networks"]]:
-        if secret:
-            _secrets.append(secret)
+    for row in settings["wifi"]["networks"] + [settings["mqtt"]]:
+        if row["password"]:
+            _secrets.append(row["password"])
     watchdog.start(settings["watchdog_s"], hardware)
-    feed()
     deadline.on_wait = _waiting
 
 
@@ -243,27 +237,26 @@ def _waiting():
     leds.step()
 
 
-async def keep():
-    """For ever: feed the watchdog where all make progress, drive the LED, and settle a start that lasts."""
+def tick():
+    """Feed the watchdog where all make progress, drive the LED, and settle a start that lasts."""
     global _began, _up_s
+    seconds = time.ticks_diff(time.ticks_ms(), _began) // 1000
+    if seconds > 0:
+        _began = time.ticks_add(_began, seconds * 1000)
+        _up_s += seconds
+    if _kept["end"] == "" and (_up_s >= SETTLED_S or (_linked is not None and _up_s - _linked >= _LINKED_S)):
+        _save(end="ok", fails=0)
+    watchdog.check()
+    leds.step()
+
+
+async def keep():
+    """tick() for ever."""
     import asyncio
 
     while True:
-        now = time.ticks_ms()
-        seconds = time.ticks_diff(now, _began) // 1000
-        if seconds:
-            _began = time.ticks_add(_began, seconds * 1000)
-            _up_s += seconds
-        if _kept["end"] == "" and (_up_s >= SETTLED_S or (_linked is not None and _up_s - _linked >= _LINKED_S)):
-            _save(end="ok", fails=0)
-        watchdog.check()
-        leds.step()
+        tick()
         await asyncio.sleep_ms(40)
-
-
-def feed(who="", ms=0):
-    """Somebody makes progress: a sensor by its name, the gateway by ""; next heard within ms milliseconds."""
-    watchdog.feed(who, ms)
 
 
 def failed(error):
