@@ -3,7 +3,7 @@
 import select
 import time
 
-on_wait = None  # called in every slice of waiting, and before a step that may block: a watchdog is fed there
+on_wait: list = []  # functions called in every slice of waiting, and before what may block: a watchdog is fed there
 
 
 class Deadline:
@@ -20,8 +20,8 @@ class Deadline:
 
 def waiting():
     """Say that the program waits, or is about to."""
-    if on_wait:
-        on_wait()
+    for function in on_wait:
+        function()
 
 
 def wait(poller, deadline):

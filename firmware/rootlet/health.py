@@ -20,15 +20,16 @@ _MEMORY_FAILURES = 5
 
 # fails: starts in a row that crashed before they settled. crashes: all in a row, for the pause.
 # end: "" starting, "ok" running, "asked" ended by somebody, "crash", "safe". ran: seconds of the run before a crash.
-_FRESH = {"boots": 0, "fails": 0, "crashes": 0, "ran": 0, "end": "", "code": "", "fact": "", "at": 0}
+_FRESH: dict = {"boots": 0, "fails": 0, "crashes": 0, "ran": 0, "end": "", "code": "", "fact": "", "at": 0}
 _kept = dict(_FRESH)
 _reset = ""
 _error = None  # (code, fact): the last one since the start
-_short = [0, 0]  # failures for lack of memory in a row; ticks of the last
+_short: list = [0, 0]  # failures for lack of memory in a row; ticks of the last
 _secrets: list = []
 _pause_ms = 0
-_began = _up_s = 0
-_linked = None  # seconds of the run when the broker took us first
+_began = time.ticks_ms()
+_up_s = 0
+_linked = -1  # seconds of the run when the broker took us first
 _timer = None
 
 
@@ -229,7 +230,7 @@ def start(settings, hardware):
         if row["password"]:
             _secrets.append(row["password"])
     watchdog.start(settings["watchdog_s"], hardware)
-    deadline.on_wait = _waiting
+    deadline.on_wait[:] = [_waiting]
 
 
 def _waiting():
@@ -244,7 +245,7 @@ def tick():
     if seconds > 0:
         _began = time.ticks_add(_began, seconds * 1000)
         _up_s += seconds
-    if _kept["end"] == "" and (_up_s >= SETTLED_S or (_linked is not None and _up_s - _linked >= _LINKED_S)):
+    if _kept["end"] == "" and (_up_s >= SETTLED_S or 0 <= _linked <= _up_s - _LINKED_S):
         _save(end="ok", fails=0)
     watchdog.check()
     leds.step()
@@ -276,7 +277,7 @@ def failed(error):
 def connected():
     """The broker has taken us."""
     global _linked
-    if _linked is None:
+    if _linked < 0:
         _linked = _up_s
     _short[0] = 0
     leds.show(leds.CONNECTED)

@@ -16,7 +16,7 @@ _BLINKS_APART_MS = 1000
 
 _pin = None
 _code = START
-_blinked = 0
+_blinked = time.ticks_ms()
 
 
 def start(board):

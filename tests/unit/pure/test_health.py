@@ -111,7 +111,8 @@ def kept():
 def fresh():
     """As after power-up with an empty file."""
     health.clear()
-    health._error = health._linked = None
+    health._error = None
+    health._linked = -1
     health._up_s = 0
     health._secrets[:] = []
     health._began = time.ticks_ms()
@@ -122,7 +123,8 @@ def fresh():
 def start(cause):
     """One start with this reset cause; whether the gateway may run."""
     Machine.cause = cause
-    health._error = health._linked = None
+    health._error = None
+    health._linked = -1
     health._up_s = 0
     return health.starting()
 
@@ -209,8 +211,9 @@ def test_neither_power_cuts_nor_the_lack_of_a_network_are_crashes():
 
 def test_ending_by_hand_is_no_crash_whatever_resets_the_board_then():
     fresh()
-    for _ in range(8):
+    for n in range(8):
         assert start(3)
+        assert birth()["reset"] == ("asked" if n else "watchdog") and birth()["last_error"] is None
         health._pause_ms = 0
         Gateway.error = KeyboardInterrupt()
         sys.modules["rootlet.gateway"] = rootlet.gateway = Gateway  # type: ignore[assignment, attr-defined]
@@ -220,8 +223,6 @@ def test_ending_by_hand_is_no_crash_whatever_resets_the_board_then():
         except KeyboardInterrupt:
             pass
         assert kept()["end"] == "asked"
-        start(3)
-        assert birth()["reset"] == "asked" and birth()["last_error"] is None
     Gateway.error = None  # a wrong configuration: told, and main() returns
     health.run()
     assert kept()["fails"] == 0
@@ -410,13 +411,13 @@ def test_waiting_with_a_deadline_is_no_silence():
     watchdog.waiting()
     assert time.ticks_diff(watchdog._due[""], time.ticks_ms()) > 29000
     assert time.ticks_diff(watchdog._due["room"], time.ticks_ms()) > 34000  # what is later stays
-    deadline.on_wait = watchdog.waiting
+    deadline.on_wait[:] = [watchdog.waiting]
     try:
         before = Machine.WDT.fed
         deadline.waiting()
         assert Machine.WDT.fed > before
     finally:
-        deadline.on_wait = None
+        deadline.on_wait[:] = []
 
 
 def test_where_the_hardware_is_too_short_a_timer_feeds_it():
