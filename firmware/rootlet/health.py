@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import sys
 import time
 
 from . import __version__, leds, watchdog
@@ -14,7 +13,6 @@ STARTS = 5  # that many failed ones in a row lead to safe mode
 SETTLED_S = 60
 _LINKED_S = 10  # a connection of that length makes a start a good one
 _LONG_RUN_S = 600  # a run of that length begins the count of crashes anew
-_RETRY_S = 3600
 _TEXT = 120
 _MEMORY_FAILURES = 5
 
@@ -30,7 +28,6 @@ _pause_ms = 0
 _began = time.ticks_ms()
 _up_s = 0
 _linked = -1  # seconds of the run when the broker took us first
-_timer = None
 
 
 def _load():
@@ -63,7 +60,7 @@ def _board():
     from . import board
 
     try:
-        return board.load()
+        return dict(board.load())
     except Exception:  # no reason to keep the gateway from telling what is wrong
         return {}
 
@@ -92,44 +89,12 @@ def starting():
     leds.start(hardware)
     if safe:
         _save(end="safe", fails=STARTS - 1)
-        _safe_mode(hardware)
+        from . import crash
+
+        crash.safe_mode(_kept, hardware.get("timer", -1))
     else:
         _save(end="")
     return not safe
-
-
-def _safe_mode(hardware):
-    global _timer
-    k = _kept
-    print(
-        """SAFE MODE: %d starts in a row crashed; the gateway is not started.
-Last error: %s: %s (start %d of %d).
-The REPL is free. To start again: from rootlet import health; health.clear(); and reset, or deploy.
-Next try by itself in %d min, unless: health.stay()"""
-        % (STARTS, k["code"], k["fact"], k["at"], k["boots"], _RETRY_S // 60)
-    )
-    leds.show(leds.SAFE)
-    from machine import Timer
-
-    try:
-        _timer = Timer(hardware.get("timer", -1), period=50, mode=Timer.PERIODIC, callback=_idle)
-    except (ValueError, OSError):
-        pass  # no board file and no such timer: a person must come
-
-
-def _idle(_):
-    """Safe mode, by timer: the LED, and the next try."""
-    leds.step()
-    if time.ticks_diff(time.ticks_ms(), _began) > _RETRY_S * 1000:
-        import machine
-
-        machine.reset()
-
-
-def stay():
-    """Stay in safe mode until somebody resets the board."""
-    if _timer is not None:
-        _timer.deinit()
 
 
 def clear():
@@ -146,26 +111,6 @@ def _count(code, fact, ran):
         _kept["fails"] += 1
     _kept["crashes"] = 1 if ran >= _LONG_RUN_S else _kept["crashes"] + 1
     _kept.update({"code": code, "fact": fact, "ran": ran, "at": _kept["boots"]})
-
-
-def describe(error):
-    """(code, fact) of an exception: type, words and place, at most 120 characters, without configured secrets."""
-    if hasattr(error, "code"):
-        return error.code, _clean(error.fact)
-    from io import StringIO
-
-    text = StringIO()
-    sys.print_exception(error, text)  # type: ignore[attr-defined]  # absent from the stubs
-    text = _clean(text.getvalue(), 2000)
-    print(text)
-    place = ""
-    words = ""
-    for line in text.split("\n"):
-        parts = line.split('"')
-        if len(parts) > 2 and parts[0].strip() == "File":
-            place = "%s:%s" % (parts[1][-40:], parts[2].split(",")[1].split()[-1])
-        words = line.strip() or words
-    return "CRASH", ("%s: %s" % (place, words))[:_TEXT]
 
 
 def _clean(text, longest=_TEXT):
@@ -212,11 +157,13 @@ def _crash(error):
     watchdog.stop()
     gc.collect()
     try:
-        code, fact = describe(error)
+        from . import crash
+
+        code, fact = crash.describe(error, _clean)
     except MemoryError:
         code, fact = "MEMORY", "no memory to tell more"
     print("health: the gateway ended by %s: %s; the board resets" % (code, fact))
-    _count(code, fact, _up_s)
+    _count(code, _clean(fact), _up_s)
     if not _save(end="crash"):
         time.sleep_ms(SETTLED_S * 1000)  # nobody will remember this crash: no fast loop
     machine.reset()

@@ -25,7 +25,10 @@ def start(board):
     if board.get("led") is not None:
         import machine
 
-        _pin = machine.Pin(board["led"], machine.Pin.OUT)
+        try:
+            _pin = machine.Pin(board["led"], machine.Pin.OUT)
+        except (ValueError, OSError, RuntimeError):
+            return
         step()
 
 
@@ -64,5 +67,9 @@ def lit(code, now, blinked):
 
 def step(_=None):
     """Set the LED to what its pattern says now. To be called some times a second."""
-    if _pin is not None:
-        _pin.value(lit(_code, time.ticks_ms(), _blinked))
+    global _pin
+    try:
+        if _pin is not None:
+            _pin.value(lit(_code, time.ticks_ms(), _blinked))
+    except OSError:
+        _pin = None  # on a Pico W it hangs on the radio chip, which may fail

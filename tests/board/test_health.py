@@ -219,7 +219,7 @@ def test_safe_mode_tries_again_by_itself(lab: Lab) -> None:
     (lab.flash / "health.json").write_text(json.dumps({"boots": 5, "fails": 5, "end": "crash", "code": "CRASH"}))
     lab.driver(GOOD_DRIVER)
     with (lab.flash / "boot.py").open("a") as f:
-        f.write("from rootlet import health\nhealth._RETRY_S = 1\n")
+        f.write("from rootlet import crash\ncrash.RETRY_S = 1\n")
     with VirtualBoard(lab.flash, script=SCRIPT) as board:
         board.wait_for("SAFE MODE", 10)
         board.wait_for("mqtt: connected", 20)

@@ -88,11 +88,12 @@ if sys.implementation.name != "micropython":
     sys.modules["micropython"] = Micropython  # type: ignore[assignment]
 
 import rootlet  # noqa: E402
+from rootlet import crash as crashes
 from rootlet import deadline, health, leds, watchdog  # noqa: E402
 from rootlet.errors import RootletError  # noqa: E402
 
 health.PATH = FOLDER + "/health.json"
-health.print = lambda *_: None  # type: ignore[attr-defined]
+health.print = crashes.print = lambda *_: None  # type: ignore[attr-defined]
 health._board = lambda: {"reset": {"1": "power", "2": "hard", "3": "watchdog"}, "timer": 0, "led": None}
 RP2 = {"watchdog": {"longest_ms": 8388, "off": [1234, 1]}}
 ESP32 = {"watchdog": {"longest_ms": 0, "off": []}}
