@@ -2,24 +2,17 @@
 
 import gc
 import json
-import os
 import time
 
-from . import __version__, leds, watchdog
+from . import __version__, kept, leds, watchdog
+from .kept import clear, data  # noqa: F401 (clear: for people)
 from .watchdog import feed  # noqa: F401 (for the gateway)
 
-PATH = "health.json"
 STARTS = 5  # that many failed ones in a row lead to safe mode
 SETTLED_S = 60
 _LINKED_S = 10  # a connection of that length makes a start a good one
-_LONG_RUN_S = 600  # a run of that length begins the count of crashes anew
-_TEXT = 120
 _MEMORY_FAILURES = 5
 
-# fails: starts in a row that crashed before they settled. crashes: all in a row, for the pause.
-# end: "" starting, "ok" running, "asked" ended by somebody, "crash", "safe". ran: seconds of the run before a crash.
-_FRESH: dict = {"boots": 0, "fails": 0, "crashes": 0, "ran": 0, "end": "", "code": "", "fact": "", "at": 0}
-_kept = dict(_FRESH)
 _reset = ""
 _error = None  # (code, fact): the last one since the start
 _short: list = [0, 0]  # failures for lack of memory in a row; ticks of the last
@@ -28,32 +21,6 @@ _pause_ms = 0
 _began = time.ticks_ms()
 _up_s = 0
 _linked = -1  # seconds of the run when the broker took us first
-
-
-def _load():
-    """Take whatever can be believed of the file."""
-    _kept.update(_FRESH)
-    try:
-        with open(PATH) as f:
-            data = json.loads(f.read(1024))
-        for key, default in _FRESH.items():
-            value = data.get(key)
-            if type(value) is type(default) and (default == "" or 0 <= value < 1 << 29):
-                _kept[key] = value[:_TEXT] if default == "" else value
-    except (OSError, ValueError, AttributeError, RuntimeError, MemoryError):
-        pass
-
-
-def _save(**changes):
-    """Whether the change is on flash. A new file, then renamed over the old: a cut of power leaves one whole."""
-    _kept.update(changes)
-    try:
-        with open(PATH + ".new", "w") as f:
-            json.dump(_kept, f)
-        os.rename(PATH + ".new", PATH)
-        return True
-    except OSError:
-        return False
 
 
 def _board():
@@ -73,47 +40,31 @@ def starting():
 
     hardware = _board()
     _reset = hardware.get("reset", {}).get(str(machine.reset_cause()), "unknown")
-    _load()
-    end = _kept["end"]
+    kept.load()
+    end = data["end"]
     crashed = end == "crash" and _reset != "power"
-    if _kept["boots"] and _reset in ("watchdog", "hard"):
+    if data["boots"] and _reset in ("watchdog", "hard"):
         if end in ("", "ok"):  # ended by nobody, and with the power on: it hung, or the processor itself stopped
             crashed = True
-            _count("WATCHDOG", "reset cause: " + _reset, 0)
+            kept.count("WATCHDOG", "reset cause: " + _reset, 0)
         else:
             _reset = end  # the program's own reset has the same cause
-    _kept["boots"] += 1
+    data["boots"] += 1
     # Safe mode leaves one try to the next start, of whatever kind: no board stays dead for ever.
-    safe = _kept["fails"] >= STARTS
-    _pause_ms = min(300000, 250 << min(_kept["crashes"], 11)) if crashed else 0
+    safe = data["fails"] >= STARTS
+    _pause_ms = min(300000, 250 << min(data["crashes"], 11)) if crashed else 0
     leds.start(hardware)
     if safe:
-        _save(end="safe", fails=STARTS - 1)
+        kept.save(end="safe", fails=STARTS - 1)
         from . import crash
 
-        crash.safe_mode(_kept, hardware.get("timer", -1))
+        crash.safe_mode(data, hardware.get("timer", -1))
     else:
-        _save(end="")
+        kept.save(end="")
     return not safe
 
 
-def clear():
-    """Forget crashes and errors: the next start is an ordinary one."""
-    _kept.update(_FRESH)
-    try:
-        os.remove(PATH)
-    except OSError:
-        pass
-
-
-def _count(code, fact, ran):
-    if _kept["end"] == "":
-        _kept["fails"] += 1
-    _kept["crashes"] = 1 if ran >= _LONG_RUN_S else _kept["crashes"] + 1
-    _kept.update({"code": code, "fact": fact, "ran": ran, "at": _kept["boots"]})
-
-
-def _clean(text, longest=_TEXT):
+def _clean(text, longest=kept.TEXT):
     for secret in _secrets:
         text = text.replace(secret, "***")
     return text[:longest]
@@ -124,7 +75,7 @@ def run():
     global _began
     try:
         if _pause_ms:
-            print("health: %d crashes in a row, a pause of %d ms" % (_kept["crashes"], _pause_ms))
+            print("health: %d crashes in a row, a pause of %d ms" % (data["crashes"], _pause_ms))
             time.sleep_ms(_pause_ms)
         _began = time.ticks_ms()
         import asyncio
@@ -146,8 +97,8 @@ def ended():
 
     micropython.kbd_intr(-1)  # mpremote sends Ctrl-C more than once
     watchdog.stop()
-    if _kept["end"] in ("", "ok"):
-        _save(end="asked")
+    if data["end"] in ("", "ok"):
+        kept.save(end="asked")
     micropython.kbd_intr(3)
 
 
@@ -163,8 +114,8 @@ def _crash(error):
     except MemoryError:
         code, fact = "MEMORY", "no memory to tell more"
     print("health: the gateway ended by %s: %s; the board resets" % (code, fact))
-    _count(code, _clean(fact), _up_s)
-    if not _save(end="crash"):
+    kept.count(code, _clean(fact), _up_s)
+    if not kept.save(end="crash"):
         time.sleep_ms(SETTLED_S * 1000)  # nobody will remember this crash: no fast loop
     machine.reset()
 
@@ -192,8 +143,8 @@ def tick():
     if seconds > 0:
         _began = time.ticks_add(_began, seconds * 1000)
         _up_s += seconds
-    if _kept["end"] == "" and (_up_s >= SETTLED_S or 0 <= _linked <= _up_s - _LINKED_S):
-        _save(end="ok", fails=0)
+    if data["end"] == "" and (_up_s >= SETTLED_S or 0 <= _linked <= _up_s - _LINKED_S):
+        kept.save(end="ok", fails=0)
     watchdog.check()
     leds.step()
 
@@ -214,7 +165,7 @@ def failed(error):
     leds.show(leds.error(error.code))
     if error.code in ("MEMORY", "TLS_MEMORY"):
         now = time.ticks_ms()
-        recent = time.ticks_diff(now, _short[1]) < _LONG_RUN_S * 1000
+        recent = time.ticks_diff(now, _short[1]) < kept.LONG_RUN_S * 1000
         _short[0] = _short[0] + 1 if recent else 1
         _short[1] = now
         if _short[0] >= _MEMORY_FAILURES:
@@ -232,17 +183,16 @@ def connected():
 
 def birth(device):
     """The JSON text that the status topic gets at each connection; its fields: docs/health.md."""
-    k = _kept
-    kept = {"code": k["code"], "fact": k["fact"], "boot": k["at"], "after_s": k["ran"]} if k["code"] else None
+    last = {"code": data["code"], "fact": data["fact"], "boot": data["at"], "after_s": data["ran"]}
     return json.dumps(
         {
             "status": "online",
             "device": device,
             "version": __version__,
             "reset": _reset,
-            "boots": k["boots"],
-            "crashes": k["crashes"],
-            "last_error": kept,
+            "boots": data["boots"],
+            "crashes": data["crashes"],
+            "last_error": last if data["code"] else None,
             "trouble": {"code": _error[0], "fact": _error[1]} if _error else None,
             "uptime_s": _up_s,
             "heap_free": gc.mem_free(),

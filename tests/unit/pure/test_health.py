@@ -90,9 +90,10 @@ if sys.implementation.name != "micropython":
 import rootlet  # noqa: E402
 from rootlet import crash as crashes
 from rootlet import deadline, health, leds, watchdog  # noqa: E402
+from rootlet import kept as state  # noqa: E402
 from rootlet.errors import RootletError  # noqa: E402
 
-health.PATH = FOLDER + "/health.json"
+state.PATH = FOLDER + "/health.json"
 health.print = crashes.print = lambda *_: None  # type: ignore[attr-defined]
 health._board = lambda: {"reset": {"1": "power", "2": "hard", "3": "watchdog"}, "timer": 0, "led": None}
 RP2 = {"watchdog": {"longest_ms": 8388, "off": [1234, 1]}}
@@ -100,12 +101,12 @@ ESP32 = {"watchdog": {"longest_ms": 0, "off": []}}
 
 
 def write(text, mode="w"):
-    with open(health.PATH, mode) as f:
+    with open(state.PATH, mode) as f:
         f.write(text)
 
 
 def kept():
-    with open(health.PATH) as f:
+    with open(state.PATH) as f:
         return json.load(f)
 
 
@@ -275,8 +276,8 @@ def test_a_long_run_begins_the_count_of_crashes_anew():
 def test_at_most_two_writes_a_start():
     fresh()
     writes = []
-    real = health._save
-    health._save = lambda **changes: writes.append(changes) or real(**changes)
+    real = state.save
+    state.save = lambda **changes: writes.append(changes) or real(**changes)
     try:
         start(1)
         for at in (1, 20, 61, 1000):
@@ -285,7 +286,7 @@ def test_at_most_two_writes_a_start():
             health.tick()
             health.failed(RootletError("MQTT_CLOSED", "x"))
     finally:
-        health._save = real
+        state.save = real
     assert len(writes) == 2
 
 
@@ -322,7 +323,7 @@ def test_nonsense_in_the_file_never_crashes():
 def test_a_flash_that_takes_nothing_never_crashes_and_slows_a_crash_down():
     fresh()
     slept = []
-    path, health.PATH = health.PATH, FOLDER + "/no/such/folder/health.json"
+    path, state.PATH = state.PATH, FOLDER + "/no/such/folder/health.json"
     module = health.time
     try:
         assert start(1)
@@ -337,7 +338,7 @@ def test_a_flash_that_takes_nothing_never_crashes_and_slows_a_crash_down():
         assert crash()
     finally:
         health.time = module
-        health.PATH = path
+        state.PATH = path
     assert slept == [60000]
 
 
