@@ -185,10 +185,14 @@ class WDT:
 
 
 class Timer:
-    """A thread that schedules the callback, which runs between two instructions of the program, as on a board."""
+    """A thread that schedules the callback, which runs between two instructions of the program, as on a board.
+
+    Unlike a board's, this interpreter schedules nothing while it waits at the prompt: there the thread calls itself.
+    """
 
     ONE_SHOT = 0
     PERIODIC = 1
+    _PATIENCE_MS = 300
 
     def __init__(self, id=-1, **kwargs):
         if not _RP2 and not 0 <= id <= 3 or _RP2 and id != -1:
@@ -198,20 +202,30 @@ class Timer:
             self.init(**kwargs)
 
     def init(self, *, mode=PERIODIC, period=-1, freq=-1, callback=None, hard=False):
-        if period < 0:
-            period = int(1000 / freq)
         self._run += 1
-        _thread.start_new_thread(self._tick, (self._run, mode, period, callback))
+        self._callback = callback
+        self._waiting = False
+        _thread.start_new_thread(self._tick, (self._run, mode, period if period >= 0 else int(1000 / freq)))
 
-    def _tick(self, run, mode, period, callback):
-        while True:
+    def _call(self, run):
+        if self._waiting and run == self._run:
+            self._waiting = False
+            self._callback(self)
+
+    def _tick(self, run, mode, period):
+        waited = 0
+        while run == self._run:
             utime.sleep_ms(period)
-            if self._run != run:
-                return
-            try:
-                micropython.schedule(callback, self)
-            except RuntimeError:
-                pass  # the queue is full: the next time, then
+            if not self._waiting:
+                waited = 0
+                self._waiting = True
+                try:
+                    micropython.schedule(self._call, run)
+                except RuntimeError:
+                    pass  # the queue is full
+            elif waited > self._PATIENCE_MS:
+                self._call(run)
+            waited += period
             if mode == Timer.ONE_SHOT:
                 return
 
