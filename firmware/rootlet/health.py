@@ -4,8 +4,8 @@ import gc
 import json
 import time
 
-from . import __version__, kept, leds, watchdog
-from .kept import clear, data  # noqa: F401 (clear: for people)
+from . import __version__, leds, watchdog
+from .kept import LONG_RUN_S, TEXT, clear, count, data, load, save  # noqa: F401 (clear: for people)
 from .watchdog import feed  # noqa: F401 (for the gateway)
 
 STARTS = 5  # that many failed ones in a row lead to safe mode
@@ -40,13 +40,13 @@ def starting():
 
     hardware = _board()
     _reset = hardware.get("reset", {}).get(str(machine.reset_cause()), "unknown")
-    kept.load()
+    load()
     end = data["end"]
     crashed = end == "crash" and _reset != "power"
     if data["boots"] and _reset in ("watchdog", "hard"):
         if end in ("", "ok"):  # ended by nobody, and with the power on: it hung, or the processor itself stopped
             crashed = True
-            kept.count("WATCHDOG", "reset cause: " + _reset, 0)
+            count("WATCHDOG", "reset cause: " + _reset, 0)
         else:
             _reset = end  # the program's own reset has the same cause
     data["boots"] += 1
@@ -55,16 +55,16 @@ def starting():
     _pause_ms = min(300000, 250 << min(data["crashes"], 11)) if crashed else 0
     leds.start(hardware)
     if safe:
-        kept.save(end="safe", fails=STARTS - 1)
+        save(end="safe", fails=STARTS - 1)
         from . import crash
 
         crash.safe_mode(data, hardware.get("timer", -1))
     else:
-        kept.save(end="")
+        save(end="")
     return not safe
 
 
-def _clean(text, longest=kept.TEXT):
+def _clean(text, longest=TEXT):
     for secret in _secrets:
         text = text.replace(secret, "***")
     return text[:longest]
@@ -98,7 +98,7 @@ def ended():
     micropython.kbd_intr(-1)  # mpremote sends Ctrl-C more than once
     watchdog.stop()
     if data["end"] in ("", "ok"):
-        kept.save(end="asked")
+        save(end="asked")
     micropython.kbd_intr(3)
 
 
@@ -112,10 +112,10 @@ def _crash(error):
 
         code, fact = crash.describe(error, _clean)
     except MemoryError:
-        code, fact = "MEMORY", "no memory to tell more"
+        code, fact = "MEMORY", ""
     print("health: the gateway ended by %s: %s; the board resets" % (code, fact))
-    kept.count(code, _clean(fact), _up_s)
-    if not kept.save(end="crash"):
+    count(code, _clean(fact), _up_s)
+    if not save(end="crash"):
         time.sleep_ms(SETTLED_S * 1000)  # nobody will remember this crash: no fast loop
     machine.reset()
 
@@ -144,7 +144,7 @@ def tick():
         _began = time.ticks_add(_began, seconds * 1000)
         _up_s += seconds
     if data["end"] == "" and (_up_s >= SETTLED_S or 0 <= _linked <= _up_s - _LINKED_S):
-        kept.save(end="ok", fails=0)
+        save(end="ok", fails=0)
     watchdog.check()
     leds.step()
 
@@ -165,7 +165,7 @@ def failed(error):
     leds.show(leds.error(error.code))
     if error.code in ("MEMORY", "TLS_MEMORY"):
         now = time.ticks_ms()
-        recent = time.ticks_diff(now, _short[1]) < kept.LONG_RUN_S * 1000
+        recent = time.ticks_diff(now, _short[1]) < LONG_RUN_S * 1000
         _short[0] = _short[0] + 1 if recent else 1
         _short[1] = now
         if _short[0] >= _MEMORY_FAILURES:

@@ -276,8 +276,8 @@ def test_a_long_run_begins_the_count_of_crashes_anew():
 def test_at_most_two_writes_a_start():
     fresh()
     writes = []
-    real = state.save
-    state.save = lambda **changes: writes.append(changes) or real(**changes)
+    real = health.save
+    health.save = lambda **changes: writes.append(changes) or real(**changes)
     try:
         start(1)
         for at in (1, 20, 61, 1000):
@@ -286,7 +286,7 @@ def test_at_most_two_writes_a_start():
             health.tick()
             health.failed(RootletError("MQTT_CLOSED", "x"))
     finally:
-        state.save = real
+        health.save = real
     assert len(writes) == 2
 
 
