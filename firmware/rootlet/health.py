@@ -75,7 +75,7 @@ def run():
     global _began
     try:
         if _pause_ms:
-            print("health: %d crashes in a row, a pause of %d ms" % (data["crashes"], _pause_ms))
+            print("health: a pause of %d ms after a crash" % _pause_ms)
             time.sleep_ms(_pause_ms)
         _began = time.ticks_ms()
         import asyncio
@@ -128,12 +128,7 @@ def start(settings, hardware):
         if row["password"]:
             _secrets.append(row["password"])
     watchdog.start(settings["watchdog_s"], hardware)
-    deadline.on_wait[:] = [_waiting]
-
-
-def _waiting():
-    watchdog.waiting()
-    leds.step()
+    deadline.on_wait[:] = [watchdog.waiting, leds.step]
 
 
 def tick():
