@@ -11,7 +11,6 @@ from .watchdog import feed  # noqa: F401 (for the gateway)
 STARTS = 5  # that many failed ones in a row lead to safe mode
 SETTLED_S = 60
 _LINKED_S = 10  # a connection of that length makes a start a good one
-_MEMORY_FAILURES = 5
 
 _reset = ""
 _error = None  # (code, fact): the last one since the start
@@ -163,7 +162,7 @@ def failed(error):
         recent = time.ticks_diff(now, _short[1]) < LONG_RUN_S * 1000
         _short[0] = _short[0] + 1 if recent else 1
         _short[1] = now
-        if _short[0] >= _MEMORY_FAILURES:
+        if _short[0] >= 5:
             raise error
 
 
