@@ -1,7 +1,6 @@
-"""Started by MicroPython after boot.py: runs the gateway."""
+"""Started by MicroPython after boot.py: runs the gateway, unless crash has followed crash."""
 
-import asyncio
+from rootlet import health
 
-from rootlet import gateway
-
-asyncio.run(gateway.main())
+if health.starting():
+    health.run()

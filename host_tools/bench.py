@@ -19,7 +19,7 @@ from host_tools.sim.board import VirtualBoard
 
 CORE_LIMIT = 60 * 1024  # what joins, sets the clock, verifies, reads and publishes
 SIZE_LIMIT = 72 * 1024  # with what a gateway may also use
-_EXTRAS = ("store", "pick", "psk", "slots", "rotation", "trees", "health", "leds")
+_EXTRAS = ("store", "pick", "psk", "slots", "rotation", "trees", "health", "kept", "watchdog", "crash", "leds")
 _SCRIPT = Path(__file__).parent / "sim" / "bench_mqtt.py"
 _ROOTS_SCRIPT = Path(__file__).parent / "sim" / "bench_roots.py"
 PEEK_LIMIT = 0.3

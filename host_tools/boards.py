@@ -2,10 +2,14 @@
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from host_tools.failure import Exit, Failure
 from host_tools.paths import BOARDS
+
+RESET_WORDS = frozenset({"power", "hard", "watchdog", "deepsleep", "soft"})
+"""What a number of machine.reset_cause() may mean; the firmware knows these words only."""
 
 WLAN_WORDS = frozenset({"wrong_password", "no_ap", "failed", "idle", "joining", "no_ip", "got_ip"})
 """What a WLAN status number may mean; the firmware knows these words only."""
@@ -60,6 +64,13 @@ class Tls(TypedDict):
     free_bytes: int
 
 
+class Watchdog(TypedDict):
+    """The hardware's longest time in ms, 0 where it is long enough for all; [address, value] that switches it off."""
+
+    longest_ms: int
+    off: list[int]
+
+
 class Temperature(TypedDict):
     """How the chip's own temperature is read."""
 
@@ -82,6 +93,9 @@ class Board(TypedDict):
     image: Image
     pins: Pins
     led: str | int | None
+    reset: dict[str, str]
+    watchdog: Watchdog
+    timer: int
     epoch_year: Literal[1970, 2000]
     clock_start: str
     wlan: Wlan
@@ -114,6 +128,9 @@ _SHAPE: dict[str, Any] = {
     },
     "pins": {"led": _LED, "adc": [int], "reserved": [int]},
     "led": _LED,
+    "reset": dict,
+    "watchdog": {"longest_ms": int, "off": [int]},
+    "timer": int,
     "epoch_year": {1970, 2000},
     "clock_start": str,
     "wlan": {"status": dict, "constants": dict, "pm": dict, "dns_errno": int, "hostname": str},
@@ -149,15 +166,25 @@ def _shape_problems(value: object, shape: Any, where: str) -> list[str]:
     return [] if _is(value, shape) else [f"{where}: {value!r} has the wrong type"]
 
 
+def _word_problems(where: str, rows: dict[str, str], words: Collection[str]) -> list[str]:
+    """What is wrong with a table of numbers (as text) and words."""
+    return [
+        f"{where}: {number!r}: {word!r}"
+        for number, word in rows.items()
+        if not number.lstrip("-").isdigit() or word not in words
+    ]
+
+
 def problems(data: object) -> list[str]:
     """What is wrong with a board file's content; an empty list when nothing is."""
     found = _shape_problems(data, _SHAPE, "board")
     if found:
         return sorted(found)
     board = cast(Board, data)
-    for number, word in board["wlan"]["status"].items():
-        if not number.lstrip("-").isdigit() or word not in WLAN_WORDS:
-            found.append(f"board.wlan.status: {number!r}: {word!r}")
+    found += _word_problems("board.wlan.status", board["wlan"]["status"], WLAN_WORDS)
+    found += _word_problems("board.reset", board["reset"], RESET_WORDS)
+    if len(board["watchdog"]["off"]) not in (0, 2):
+        found.append("board.watchdog.off: wants an address and a value, or nothing")
     for table in ("constants", "pm"):
         if not all(_is(value, int) for value in board["wlan"][table].values()):
             found.append(f"board.wlan.{table}: not all integers")

@@ -483,6 +483,20 @@ ENTRIES = {
         ("Too many sensors, a queue too long, or a page too large for the heap.", "The program around Rootlet keeps what it could drop."),
         "8192 B free after collecting",
     ),
+    "CRASH": Entry(
+        "other",
+        ("A sensor's driver raises what no driver should.", "A file of the program is damaged: deploy again.", "A defect of Rootlet."),
+        "dht.py:3: AttributeError: 'NoneType' object has no attribute 'value'",
+        "It is read in last_error of the status message. The board restarts by itself, after a pause that grows; five such "
+        "starts in a row lead to safe mode.",
+    ),
+    "WATCHDOG": Entry(
+        "other",
+        ("A sensor's driver waits for ever.", "A step took longer than watchdog_s.", "The processor itself stopped (a fault in a driver in C)."),
+        "reset cause: watchdog",
+        "It is read in last_error of the status message. The watchdog resets a board whose gateway or one of whose sensors "
+        "has not been heard for watchdog_s seconds longer than announced.",
+    ),
     "SLOT": Entry(
         "other",
         (

@@ -58,6 +58,8 @@ CATALOGUE = {
     "MQTT_CLOSED": "the broker closed the connection|see the broker's log; is another client using this id?",
     "MQTT_SUBSCRIBE": "the broker refused the subscription|check the broker's ACL",
     "MEMORY": "memory ran out|configure fewer sensors, a shorter queue or a smaller page",
+    "CRASH": "the program ended by an error it did not expect|the board restarts by itself; report the fact",
+    "WATCHDOG": "the program made no progress, so the board was reset|look at the sensors' drivers; raise watchdog_s",
     "SLOT": "a slot of identity and trust files cannot be used|rotate again: `rootlet certs rotate DEVICE`",
     "SENSOR": "a sensor could not be read|check its wiring and pin",
 }

@@ -7,7 +7,7 @@ import socket
 import time
 
 from . import sntp
-from .deadline import READ, Deadline, wait
+from .deadline import READ, Deadline, wait, waiting
 from .errors import RootletError
 
 # Seconds between 1970 and the port's own epoch: 0, or 946,684,800 where time counts from 2000 (esp32).
@@ -120,6 +120,7 @@ class Clock:
 
     def _ask(self, server):
         host, _, port = server.partition(":")
+        waiting()
         try:
             address = socket.getaddrinfo(host, int(port or 123))[0][-1]
         except (OSError, ValueError, IndexError) as e:

@@ -85,6 +85,7 @@ _TOP: tuple = (
     ("clock", _dict, {}, "an object with servers, timeout_s"),
     ("trust", _device, "trust_roots", "the name of a cert module made by `rootlet certs embed`"),
     ("roots", _text, "roots.bin", "the file of a root store made by `rootlet certs store`"),
+    ("watchdog_s", lambda v: v == 0 or _whole(30, 3600)(v), 60, "0 for none, or 30 to 3600 seconds"),
     ("https", _dict, None, "an object with url"),
     ("mqtt", _dict, _NEEDED, "an object with host, port, …"),
     ("sensors", lambda v: isinstance(v, list) and 0 < len(v) <= 32, _NEEDED, "a list of 1 to 32 sensors"),

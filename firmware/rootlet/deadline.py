@@ -3,6 +3,8 @@
 import select
 import time
 
+on_wait: list = []  # functions called in every slice of waiting, and before what may block: a watchdog is fed there
+
 
 class Deadline:
     """A moment `ms` milliseconds from now (at most about six days, the range of ticks_diff)."""
@@ -16,6 +18,12 @@ class Deadline:
         return left if left > 0 else 0
 
 
+def waiting():
+    """Say that the program waits, or is about to."""
+    for function in on_wait:
+        function()
+
+
 def wait(poller, deadline):
     """Wait until the registered stream is ready.
 
@@ -25,6 +33,7 @@ def wait(poller, deadline):
         left = deadline.left()
         if not left:
             return 0
+        waiting()
         # Short slices: some ports do not wake a poll when TLS has buffered what it needs.
         for event in poller.poll(left if left < 100 else 100):
             return event[1]

@@ -6,7 +6,7 @@ import json
 import random
 import time
 
-from . import board, clock, https, mqtt, sensors, slots, trust, wifi
+from . import board, clock, health, https, leds, memory, mqtt, sensors, slots, trust, wifi
 from .dates import timestamp
 from .errors import RootletError, unload
 
@@ -30,6 +30,16 @@ def backoff_ms(attempt):
 
 def _ignore(topic, message):
     """The gateway subscribes to nothing: what a broker sends all the same is let go."""
+
+
+def _told(error):
+    log("error", error)
+    health.failed(error)
+
+
+def _no_memory():
+    gc.collect()
+    return RootletError("MEMORY", "%d B free after collecting" % gc.mem_free())
 
 
 class Queue:
@@ -115,7 +125,7 @@ class Gateway:
         client = mqtt.Client(
             device, m["host"], m["port"], self._broker_trust(), m["user"], m["password"], m["keepalive_s"]
         )
-        client.set_last_will(self._topic("status"), "offline", retain=True, qos=1)
+        client.set_last_will(self._topic("status"), '{"status": "offline"}', retain=True, qos=1)
         client.on_ack = self._acknowledged
         client.set_callback(_ignore)
         return client
@@ -125,12 +135,14 @@ class Gateway:
 
     def _acknowledged(self, pid):
         self.sent += 1
+        leds.blink()
 
     async def _sense(self, row):
         """Read one sensor for ever, from when the clock is good: a reading without a time is worth little."""
         sensor = None
         period = int(row["every_s"] * 1000)
         while True:
+            health.feed(row["name"], period)
             if self.clock.good:
                 try:
                     sensor = sensor or sensors.make(row, self.board)
@@ -139,7 +151,9 @@ class Gateway:
                         self.sequence += 1
                         self.queue.put(item)
                 except RootletError as e:
-                    log("error", e)
+                    _told(e)
+                except MemoryError:
+                    _told(_no_memory())
             await asyncio.sleep_ms(period if self.clock.good else 100)
 
     async def _online(self):
@@ -147,9 +161,12 @@ class Gateway:
         if self.wlan is None:
             self.wlan = wifi.start(self.settings["wifi"], self.board)
         if wifi.address(self.wlan) is None:
+            leds.show(leds.WIFI)
+            health.feed("", len(self.settings["wifi"]["networks"]) * self.settings["wifi"]["timeout_s"] * 1000)
             ssid, ip = await wifi.join(self.wlan, self.settings["wifi"], self.board)
             log("wifi", "joined '%s', address %s" % (ssid, ip))
         if not self.clock.good:
+            leds.show(leds.CLOCK)
             self._set_clock()
 
     def _set_clock(self):
@@ -171,13 +188,14 @@ class Gateway:
                 log("https", "GET %s: status %d, %d bytes" % (place, response.status, response.size))
                 log("https", "verified: %s, %s, chain %s" % (stream.version, stream.cipher, " > ".join(stream.chain)))
         except RootletError as e:
-            log("error", e)
+            _told(e)
             return False
         self.clock.keep(stream.since)
         return True
 
     def _connect(self):
         client = self.client
+        leds.show(leds.CONNECTING)
         client.connect()
         s = client.sock
         shared = client.trust.psk
@@ -185,7 +203,8 @@ class Gateway:
         log("mqtt", "connected to %s:%d by %s" % (client.server, client.port, how))
         chain = "it knows the key of '%s'" % shared.identity if shared else "chain " + " > ".join(s.chain)
         log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
-        client.publish(self._topic("status"), "online", retain=True, qos=1)
+        client.publish(self._topic("status"), health.birth(self.settings["device"]), retain=True, qos=1)
+        health.connected()
         if not shared:  # no certificate has confirmed the time
             self.clock.keep(s.since)
 
@@ -199,6 +218,7 @@ class Gateway:
         dropped = 0
         while True:
             now = time.ticks_ms()
+            health.feed()
             if client.check_msg():
                 heard = now
                 await asyncio.sleep_ms(0)  # a talkative broker must not keep the sensors waiting
@@ -233,8 +253,10 @@ class Gateway:
 
     async def run(self):
         """Work for ever: every failure is logged with its code and tried again after a pause."""
-        for row in self.settings["sensors"]:
-            asyncio.create_task(self._sense(row))
+        # Together: an exception that ends one of them ends all, and does not pass unseen.
+        await asyncio.gather(self._work(), health.keep(), *[self._sense(row) for row in self.settings["sensors"]])
+
+    async def _work(self):
         attempt = 0
         fetched = self.settings["https"] is None
         while True:
@@ -247,18 +269,18 @@ class Gateway:
                 await self._serve()
             except RootletError as e:
                 self.client.close()
-                log("error", e)
+                _told(e)
                 if e.code in ("CERT_EXPIRED", "CERT_NOT_YET_VALID"):
                     self.clock.good = False  # it may be the clock that is wrong: ask again
             except MemoryError:
                 self.client.close()
-                gc.collect()
-                log("error", RootletError("MEMORY", "%d B free after collecting" % gc.mem_free()))
-            gc.collect()
+                _told(_no_memory())
+            memory.reserve(self.board.get("tls"))
             stable = connected is not None and time.ticks_diff(time.ticks_ms(), connected) > _STABLE_MS
             attempt = 0 if stable else attempt + 1
             pause = backoff_ms(attempt)
             log("gateway", "next try in %d ms" % pause)
+            health.feed("", pause)
             await asyncio.sleep_ms(pause)
 
 
@@ -281,4 +303,5 @@ async def main():
     except RootletError as e:
         log("error", e)
         return
+    health.start(gateway.settings, gateway.board)
     await gateway.run()

@@ -34,6 +34,26 @@ def _gc_has(block, out_block):
         return False
 
 
+_reserved: list = []
+
+
+def reserve(needs):
+    """Hold the blocks that a handshake needs in one piece until it asks for them.
+
+    Where TLS allocates in the GC heap, what is loaded and allocated meanwhile would be scattered over all of it: much
+    memory free, and no piece large enough. To be called before the large modules are imported, and after a connection
+    has ended. Args: needs: see check.
+    """
+    _reserved.clear()
+    if not needs or needs["heap"] != "gc":
+        return
+    gc.collect()
+    try:
+        _reserved.extend([bytearray(needs["block_bytes"]), bytearray(needs["out_block_bytes"])])
+    except MemoryError:
+        _reserved.clear()
+
+
 def check(needs):
     """Collect, then refuse a handshake that would run out of memory half-way.
 
@@ -45,6 +65,7 @@ def check(needs):
             None where the heap is no concern.
     Raises: RootletError TLS_MEMORY, naming the largest free block.
     """
+    _reserved.clear()
     gc.collect()
     if not needs:
         return

@@ -7,7 +7,7 @@ import socket
 import tls
 
 from . import memory
-from .deadline import READ, WRITE, Deadline, wait
+from .deadline import READ, WRITE, Deadline, wait, waiting
 from .errors import RootletError
 from .judge import Judge, explain
 from .stream import Guard, Stream, close
@@ -30,6 +30,7 @@ def resolve(host, port):
         if not 0x20 < ord(c) < 0x7F:
             raise RootletError("DNS", "the name is not plain ASCII", "write it in its xn-- form (A-labels)")
     fact = "no address for '%s'" % host
+    waiting()
     try:
         found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except OSError as e:
@@ -116,6 +117,7 @@ def _handshake(sock, raw, hello, deadline):
         left = deadline.left()
         if not left:
             raise RootletError("NET_TIMEOUT", "")
+        waiting()
         poller.poll(min(left, 50))
 
 

@@ -114,6 +114,7 @@ class VirtualBoard:
             "wlan": {key: self._board["wlan"][key] for key in ("constants", "pm", "dns_errno", "hostname")},
             "pins": self._board["pins"],
             "temperature": self._board["temperature"],
+            "watchdog": self._board["watchdog"],
             "filesystem_bytes": self._board["flash"]["filesystem_bytes"],
         }
         (folder / "board.json").write_text(json.dumps(data))

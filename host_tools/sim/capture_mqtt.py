@@ -2,7 +2,10 @@
 
 import json
 
-from rootlet import board, mqtt, trust
+from rootlet import board, memory
+
+memory.reserve(board.load()["tls"])
+from rootlet import mqtt, trust  # noqa: E402  (after the reservation)
 
 with open("capture.json") as f:
     JOB = json.load(f)

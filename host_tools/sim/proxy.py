@@ -214,9 +214,9 @@ class Proxy:
             self._to_child = _CTRL_C + self._to_child
             self._flush_to_child()
         elif name == "wdt":
-            self._watchdog = time.monotonic() + int(argument) / 1000
+            self._watchdog = time.monotonic() + int(argument) / 1000 if int(argument) else None
         elif name == "reset":
-            self._power_up("reset")
+            self._power_up(argument or "reset")
             return True
         elif name == "soft":
             self._emit(_SOFT_REBOOT)

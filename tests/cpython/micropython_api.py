@@ -8,6 +8,7 @@ import gc
 import struct
 import sys
 import time
+import traceback
 from binascii import hexlify
 from types import ModuleType
 
@@ -31,3 +32,4 @@ asyncio.sleep_ms = lambda ms: asyncio.sleep(ms / 1000)  # type: ignore[attr-defi
 _module("usocket", socket=None)
 _module("ustruct", pack=struct.pack, pack_into=struct.pack_into, unpack=struct.unpack)
 _module("ubinascii", hexlify=hexlify)
+sys.print_exception = lambda e, file=None: traceback.print_exception(e, file=file)  # type: ignore[attr-defined]

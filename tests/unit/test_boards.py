@@ -51,6 +51,8 @@ def test_a_board_id_is_no_path() -> None:
         (["image", "format"], "hex", "board.image.format"),
         (["image", "ids"], ["RP2040"], "board.image.ids"),
         (["image", "ids"], [], "board.image.ids"),
+        (["reset", "3"], "bitten", "board.reset"),
+        (["watchdog", "off"], [1], "board.watchdog.off"),
         (["surplus"], 1, "board.surplus"),
         (["quirks"], None, "board.quirks"),
     ],

@@ -4,6 +4,9 @@
 import time
 
 import _sim
+import _thread
+import micropython
+import utime
 from umachine import *
 
 _RP2 = _sim.board["port"] == "rp2"
@@ -26,7 +29,7 @@ def _wait():
 
 
 def reset():
-    _sim.mark("reset")
+    _sim.mark("reset machine")
     _wait()
 
 
@@ -35,7 +38,9 @@ def soft_reset():
 
 
 def reset_cause():
-    return {"power": 1, "wdt": 3}.get(_sim.state()["cause"], 1 if _RP2 else 2)
+    # rp2 resets by its watchdog when it is asked to.
+    causes = {"power": 1, "wdt": 3, "machine": 3 if _RP2 else 2}
+    return causes.get(_sim.state()["cause"], 1 if _RP2 else 2)
 
 
 def unique_id():
@@ -177,3 +182,65 @@ class WDT:
 
     def feed(self):
         _sim.mark("wdt %d" % self._ms)
+
+
+class Timer:
+    """A thread that schedules the callback, which runs between two instructions of the program, as on a board.
+
+    Unlike a board's, this interpreter schedules nothing while it waits at the prompt: there the thread calls itself.
+    """
+
+    ONE_SHOT = 0
+    PERIODIC = 1
+    _PATIENCE_MS = 300
+
+    def __init__(self, id=-1, **kwargs):
+        if not _RP2 and not 0 <= id <= 3 or _RP2 and id != -1:
+            raise ValueError("Timer doesn't exist")
+        self._run = 0
+        if kwargs:
+            self.init(**kwargs)
+
+    def init(self, *, mode=PERIODIC, period=-1, freq=-1, callback=None, hard=False):
+        self._run += 1
+        self._callback = callback
+        self._waiting = False
+        _thread.start_new_thread(self._tick, (self._run, mode, period if period >= 0 else int(1000 / freq)))
+
+    def _call(self, run):
+        if self._waiting and run == self._run:
+            self._waiting = False
+            self._callback(self)
+
+    def _tick(self, run, mode, period):
+        waited = 0
+        while run == self._run:
+            utime.sleep_ms(period)
+            if not self._waiting:
+                waited = 0
+                self._waiting = True
+                try:
+                    micropython.schedule(self._call, run)
+                except RuntimeError:
+                    pass  # the queue is full
+            elif waited > self._PATIENCE_MS:
+                self._call(run)
+            waited += period
+            if mode == Timer.ONE_SHOT:
+                return
+
+    def deinit(self):
+        self._run += 1
+
+
+class _Mem32:
+    """The registers that firmware writes: the bit of rp2's watchdog that has it count, cleared by its alias."""
+
+    def __setitem__(self, address, value):
+        if address != (_sim.board["watchdog"]["off"] + [0])[0]:
+            raise ValueError("no such register in the virtual board")
+        if value & 1 << 30:
+            _sim.mark("wdt 0")
+
+
+mem32 = _Mem32()
