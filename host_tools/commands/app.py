@@ -11,6 +11,8 @@ from host_tools.commands.demo import demo
 from host_tools.commands.deploy import deploy
 from host_tools.commands.explain import explain
 from host_tools.commands.inspect import inspect
+from host_tools.commands.logs import logs
+from host_tools.commands.repl import repl
 from host_tools.commands.sim import sim
 from host_tools.commands.watch import watch
 
@@ -21,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, boards, deploy, watch, inspect, capture, sim, broker, bench):
+for command in (demo, boards, deploy, logs, repl, watch, inspect, capture, sim, broker, bench):
     app.command()(command)
 # Numbers may be negative, so an unknown option is taken as text.
 app.command(context_settings={"ignore_unknown_options": True})(explain)
