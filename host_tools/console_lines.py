@@ -108,8 +108,10 @@ class Reader:
         """A reset may come in the middle of a line: what the board then says is a line of its own."""
         text = harmless(raw.decode("utf-8", "replace"))
         start = _STARTS.search(text)
-        if start and start.start():
-            yield self._line(text[: start.start()], True)
+        if start:
+            if start.start():
+                yield self._line(text[: start.start()], True)
+            self._masker.restarted()
             text = text[start.start() :]
         yield self._line(text, cut)
 
@@ -131,8 +133,6 @@ class Reader:
             self._starting, self._last = False, stamp
         elif sign:
             self._starting, self._last = True, None
-        if first:
-            self._masker.restarted()
         return first
 
 

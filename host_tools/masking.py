@@ -30,6 +30,7 @@ _PATTERNS = (
         re.IGNORECASE,
     ),
 )
+_LONGEST_KEY = 100
 _KEY_START = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_END = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 
@@ -62,12 +63,13 @@ class Masker:
         parts = [re.escape(f) if len(f) >= _SHORT else rf"(?<!\w){re.escape(f)}(?!\w)" for f in self._forms]
         # Hexadecimal digits and URLs are written with letters of either size.
         self._known = re.compile("|".join(parts), re.IGNORECASE) if parts else None
-        self._in_key = False
+        self._in_key = 0
 
     def text(self, line: str, cut: bool = False) -> str:
         """The line with its secrets hidden. cut: it may end in the middle of one."""
         if self._in_key or _KEY_START.search(line):
-            self._in_key = not _KEY_END.search(line)
+            # A key has an end; where it does not come, the rest must not stay hidden for ever.
+            self._in_key = 0 if _KEY_END.search(line) else (self._in_key or _LONGEST_KEY) - 1
             return MASK
         if self._known is not None:
             line = self._known.sub(MASK, line)
@@ -79,7 +81,7 @@ class Masker:
 
     def restarted(self) -> None:
         """What comes next does not continue what came before."""
-        self._in_key = False
+        self._in_key = 0
 
     def _without_start_of_secret(self, line: str) -> str:
         low = line.lower()
