@@ -1,27 +1,18 @@
 """`rootlet logs` and `rootlet repl` on a virtual board, through its real serial port."""
 
 import json
-import os
-import pty
-import queue
 import re
-import select
-import signal
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from host_tools import deploy, ports
 from host_tools.failure import Exit, Failure
-from host_tools.paths import FIRMWARE, ROOT
+from host_tools.paths import FIRMWARE
 from host_tools.sim.board import VirtualBoard
+from tests.running import Command, in_a_terminal
 
 TALKS = """
 import time, sys
@@ -37,54 +28,6 @@ while True:
     time.sleep_ms(50)
     print("tick", x if "x" in globals() else time.ticks_ms())
 """
-
-
-def environment(**more: str) -> dict[str, str]:
-    path = os.pathsep.join([str(ROOT), str(ROOT / "firmware")])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **more}
-
-
-class Command:
-    """A `rootlet` command that runs; its lines can be waited for."""
-
-    def __init__(self, *arguments: str, cwd: Path = ROOT, **more: str) -> None:
-        line = [sys.executable, "-m", "host_tools", *arguments]
-        self.process = subprocess.Popen(
-            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, env=environment(**more), text=True
-        )
-        self.lines: queue.Queue[str] = queue.Queue()
-        self.said: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.lines.put(line.rstrip("\n"))
-
-    def wait_for(self, pattern: str, timeout_s: float = 20) -> str:
-        end = time.monotonic() + timeout_s
-        while True:
-            try:
-                line = self.lines.get(timeout=max(0.01, end - time.monotonic()))
-            except queue.Empty:
-                raise AssertionError(f"no {pattern!r} in {self.said[-20:]}") from None
-            self.said.append(line)
-            if re.search(pattern, line):
-                return line
-
-    def interrupt(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(10)
-
-    def __enter__(self) -> "Command":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream:
-                stream.close()
 
 
 @pytest.fixture
@@ -159,29 +102,6 @@ def test_colours_on_a_terminal_only_and_not_where_they_are_unwanted(talking: Vir
         output = in_a_terminal(["logs", "--port", talking.port, "--seconds", "2"], "tick", **more)
         assert bool(re.search("\x1b\\[(?:[01];)?3[0-7]m", output)) == coloured
         assert "\x1b[31mred" not in output
-
-
-def in_a_terminal(arguments: list[str], *steps: Any, **more: str) -> str:
-    """Run a command in a terminal. steps: text to wait for, or bytes to type. Returns what it showed."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execve(sys.executable, [sys.executable, "-m", "host_tools", *arguments], environment(TERM="xterm", **more))
-    seen = b""
-    end = time.monotonic() + 30
-    try:
-        for step in steps:
-            if isinstance(step, bytes):
-                os.write(terminal, step)
-                continue
-            at = len(seen)
-            while step.encode() not in seen[at:]:
-                assert select.select([terminal], [], [], max(0, end - time.monotonic()))[0], seen[-500:]
-                seen += os.read(terminal, 4096)
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.close(terminal)
-        os.waitpid(pid, 0)
-    return seen.decode(errors="replace")
 
 
 def test_a_repl(talking: VirtualBoard) -> None:
