@@ -21,7 +21,8 @@ _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]?|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|\x9b[0-?]*[ -/]*[@-~]?"
 )
 _NAME = r"(?<![a-z0-9])(?:pass(?:word|wd|phrase|code)?|pwd|secret|psk|token|(?:[a-z]+[ _-])?key)[\"']?"
-_LONG = r"(?!sha256//)(?=[^ ]*[0-9A-Z+=])[A-Za-z0-9+/_-]{16,}={0,2}"
+# A long word of small letters alone is a word.
+_LONG = r"(?!sha256//)(?-i:(?=[a-z/_-]*[0-9A-Z+=])[A-Za-z0-9+/_-]{16,}={0,2})"
 _PATTERNS = (
     re.compile(rf"{_NAME}\s*[:=]?\s*(?:is\s+)?b?[\"']?(?P<secret>{_LONG})", re.IGNORECASE),
     re.compile(

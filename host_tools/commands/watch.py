@@ -14,6 +14,7 @@ import typer
 from host_tools.failure import Exit, Failure
 
 if TYPE_CHECKING:
+    from host_tools.masking import Masker
     from host_tools.readings import Message, Table
     from host_tools.watch import Place, Watcher
 
@@ -62,7 +63,7 @@ def watch(
     """
     from dataclasses import replace
 
-    from host_tools import readings
+    from host_tools import masking, ports, readings
     from host_tools.watch import Place, Watcher
 
     password = password_file.read_text().rstrip("\r\n") if password_file else None
@@ -78,11 +79,21 @@ def watch(
         place.host, place.port, place.ca, place.cert, place.key, user=place.user, password=place.password,
         topic=place.topic, longest=readings.LONGEST_PAYLOAD,
     )  # fmt: skip
+    found = ports.find_project(project) if broker is None else None
+    secrets = [*masking.known(found, Path()), *([place.password] if place.password else [])]
     table = readings.Table(whole=readings.whole_topic(place.topic))
     live = not as_json and sys.stdout.isatty()
     try:
         with watcher, _screen(table, watcher, place) if live else _lines(table, as_json) as show:
-            _watch(watcher, table, show, count=1 if once else count, readings_only=once, timeout_s=timeout)
+            _watch(
+                watcher,
+                masking.Masker(secrets),
+                table,
+                show,
+                count=1 if once else count,
+                readings_only=once,
+                timeout_s=timeout,
+            )
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except BrokenPipeError:  # whoever read has enough
@@ -113,8 +124,17 @@ class _Show:
 
 
 def _watch(
-    watcher: "Watcher", table: "Table", show: _Show, *, count: int, readings_only: bool, timeout_s: float
+    watcher: "Watcher",
+    masker: "Masker",
+    table: "Table",
+    show: _Show,
+    *,
+    count: int,
+    readings_only: bool,
+    timeout_s: float,
 ) -> None:
+    from host_tools import readings
+
     seen = 0
     heard = time.monotonic()
     while not count or seen < count:
@@ -127,6 +147,9 @@ def _watch(
             show.tick()
             continue
         heard = time.monotonic()
+        cut = len(payload) >= readings.LONGEST_PAYLOAD
+        payload = masker.text(payload.decode("utf-8", "replace"), cut).encode()
+        topic = masker.text(topic)
         message = table.add(topic, payload, heard)
         seen += message.kind == "reading" or not readings_only
         show.message(topic, payload, message)

@@ -119,6 +119,7 @@ def test_a_secret_cut_off_by_the_longest_line(room: int) -> None:
         ("CERT_PIN: another key; sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", None),
         ("mqtt: connected to broker.home:8883, suite TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256", None),
         ("key exchange took 380 ms", None),
+        ("the key internationalisation has no digits", None),
     ],
 )
 def test_what_looks_like_a_secret(line: str, shown: str | None) -> None:
