@@ -12,7 +12,6 @@ from urllib.parse import quote
 MASK = "[hidden]"
 _WORDS = re.compile(r"pass|secret|token|psk", re.IGNORECASE)
 _LARGEST_FILE = 1 << 20
-_MOST_SECRETS = 2000
 # Shorter ones are words like any other: they are hidden only where they stand alone.
 _SHORT = 4
 _LEAST_CUT = 3
@@ -59,11 +58,9 @@ class Masker:
     """
 
     def __init__(self, secrets: Iterable[str | bytes] = ()) -> None:
-        forms = {form for secret in list(secrets)[:_MOST_SECRETS] for form in _forms(secret) if form}
-        self._forms = sorted(forms, key=lambda form: (-len(form), form))
-        parts = [re.escape(f) if len(f) >= _SHORT else rf"(?<!\w){re.escape(f)}(?!\w)" for f in self._forms]
-        # Hexadecimal digits and URLs are written with letters of either size.
-        self._known = re.compile("|".join(parts), re.IGNORECASE) if parts else None
+        forms = {form for secret in secrets for form in _forms(secret) if form}
+        self._forms = sorted(((form, form.lower()) for form in forms), key=lambda pair: (-len(pair[0]), pair[0]))
+        self._longest = max(map(len, forms), default=0)
         self._in_key = 0
 
     def text(self, line: str, cut: bool = False) -> str:
@@ -72,8 +69,7 @@ class Masker:
             # A key has an end; where it does not come, the rest must not stay hidden for ever.
             self._in_key = 0 if _KEY_END.search(line) else (self._in_key or _LONGEST_KEY) - 1
             return MASK
-        if self._known is not None:
-            line = self._known.sub(MASK, line)
+        line = self._without_secrets(line)
         if cut:
             line = self._without_start_of_secret(line)
         for pattern in _PATTERNS:
@@ -84,13 +80,25 @@ class Masker:
         """What comes next does not continue what came before."""
         self._in_key = 0
 
-    def _without_start_of_secret(self, line: str) -> str:
+    def _without_secrets(self, line: str) -> str:
         low = line.lower()
-        for form in self._forms:
-            for length in range(min(len(form), len(line)), _LEAST_CUT - 1, -1):
-                if low.endswith(form[:length].lower()):
-                    return line[:-length] + MASK
-        return line
+        there = [form for form, small in self._forms if small in low]
+        if not there:
+            return line
+        parts = [re.escape(f) if len(f) >= _SHORT else rf"(?<!\w){re.escape(f)}(?!\w)" for f in there]
+        # Hexadecimal digits and URLs are written with letters of either size.
+        return re.sub("|".join(parts), MASK, line, flags=re.IGNORECASE)
+
+    def _without_start_of_secret(self, line: str) -> str:
+        end = line[len(line) - self._longest :] if self._longest < len(line) else line
+        low = end.lower()
+        least = len(line)
+        for _, small in self._forms:
+            if small[:_LEAST_CUT] in low:
+                lengths = range(min(len(small), len(low)), _LEAST_CUT - 1, -1)
+                found = next((n for n in lengths if low.endswith(small[:n])), 0)
+                least = min(least, len(line) - found)
+        return line[:least] + MASK if least < len(line) else line
 
 
 def _hide(match: re.Match[str]) -> str:

@@ -221,3 +221,13 @@ def test_harmless() -> None:
     assert harmless("a\x1b[31;1mb\x1b(Bc\x1b]8;;http://x\x1b\\d\x1b[2") == "abcd"
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", harmless("".join(map(chr, range(256)))))
     assert harmless("\N{RIGHT-TO-LEFT OVERRIDE}x") == "\N{REPLACEMENT CHARACTER}x"
+
+
+def test_thousands_of_secrets_are_looked_for_in_time() -> None:
+    import time
+
+    masker = Masker([f"{i:05d}-secret-of-a-fleet" for i in range(3000)])
+    began = time.process_time()
+    for i in range(20):
+        assert masker.text("x" * 4000 + f" {i:05d}-secret-of-a-fle", cut=True).endswith(MASK)
+    assert time.process_time() - began < 5
