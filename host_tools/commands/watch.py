@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -67,8 +67,9 @@ def watch(
     from host_tools.watch import Place, Watcher
 
     password = password_file.read_text().rstrip("\r\n") if password_file else None
+    found = ports.find_project(project) if broker is None else None
     if broker is None:
-        place = _of_project(project, passphrase_file)
+        place = _of_project(found, project, passphrase_file)
     elif ca is None:
         raise Failure("the CA is missing", "--ca is not given", f"rootlet watch {broker} --ca FILE", Exit.USAGE)
     else:
@@ -79,15 +80,15 @@ def watch(
         place.host, place.port, place.ca, place.cert, place.key, user=place.user, password=place.password,
         topic=place.topic, longest=readings.LONGEST_PAYLOAD,
     )  # fmt: skip
-    found = ports.find_project(project) if broker is None else None
     secrets = [*masking.known(found, Path()), *([place.password] if place.password else [])]
+    masker = masking.Masker(secrets)
     table = readings.Table(whole=readings.whole_topic(place.topic))
     live = not as_json and sys.stdout.isatty()
     try:
         with watcher, _screen(table, watcher, place) if live else _lines(table, as_json) as show:
             _watch(
                 watcher,
-                masking.Masker(secrets),
+                masker,
                 table,
                 show,
                 count=1 if once else count,
@@ -101,12 +102,10 @@ def watch(
         raise typer.Exit(0) from None
 
 
-def _of_project(folder: Path | None, passphrase_file: Path | None) -> "Place":
-    from host_tools import ports
+def _of_project(found: Any, folder: Path | None, passphrase_file: Path | None) -> "Place":
     from host_tools.commands.ca import _authority
     from host_tools.watch import of_project
 
-    found = ports.find_project(folder)
     if found is None:
         because = f"no HOST:PORT is given, and there is no rootlet.toml in {folder or 'this folder'} or above it"
         raise Failure("no broker to watch", because, "rootlet watch HOST:PORT --ca FILE", Exit.USAGE)
@@ -150,6 +149,7 @@ def _watch(
         cut = len(payload) >= readings.LONGEST_PAYLOAD
         payload = masker.text(payload.decode("utf-8", "replace"), cut).encode()
         topic = masker.text(topic)
+        masker.restarted()
         message = table.add(topic, payload, heard)
         seen += message.kind == "reading" or not readings_only
         show.message(topic, payload, message)

@@ -134,7 +134,9 @@ def test_a_broker_that_comes_back(pki: Pki, tmp_path: Path) -> None:
 def project(pki: Pki, port: int, **mqtt: Any) -> Any:
     config = {"mqtt": {"host": "localhost", "port": port, "cert": "device.crt.der", "key": "device.key.der", **mqtt}}
     devices = (SimpleNamespace(id="dev-1", config=config), SimpleNamespace(id="dev-2", config=config))
-    return SimpleNamespace(folder=pki.folder, ca_dir=pki.authority.directory, devices=devices)
+    return SimpleNamespace(
+        folder=pki.folder, ca_dir=pki.authority.directory, devices=devices, out=lambda _: pki.folder / "absent"
+    )
 
 
 def test_a_project_says_where(pki: Pki, running: Broker, device: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
