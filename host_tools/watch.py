@@ -56,10 +56,17 @@ class Watcher:
         self._ready = threading.Event()
         self._refusal = ""
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
-        context = ssl.create_default_context(cafile=str(ca))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if cert and key:
-            context.load_cert_chain(cert, key)
+        try:
+            context = ssl.create_default_context(cafile=str(ca))
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if cert and key:
+                # Never asked for on the terminal: an encrypted key is refused.
+                context.load_cert_chain(cert, key, password="")
+        except OSError as e:
+            files = ", ".join(str(path) for path in (ca, cert, key) if path)
+            because = f"{e.strerror or e} ({files})"[:300]
+            fix = "--ca, --cert and --key take PEM files; the key is that of the certificate, and not encrypted"
+            raise Failure("the certificates cannot be used", because, fix, Exit.USAGE) from None
         self._client.tls_set_context(context)
         self._client.reconnect_delay_set(1, 30)
         if user is not None:
