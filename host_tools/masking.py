@@ -135,10 +135,30 @@ def in_files(folder: Path) -> Iterator[str | bytes]:
                 import tomllib
 
                 yield from _texts(tomllib.loads(path.read_text(encoding="utf-8")))
-            elif path.name.endswith((".psk", ".key.der")):
+            elif path.name.endswith(".psk"):
                 yield path.read_bytes()
-        except (OSError, ValueError, RecursionError):
+            elif path.name.endswith(".key.der"):
+                yield from _of_key(path.read_bytes())
+        except (OSError, ValueError, TypeError, RecursionError):
             continue
+
+
+def _of_key(der: bytes) -> Iterator[bytes]:
+    """A private key, and the numbers of it that are secret."""
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    yield der
+    key = load_der_private_key(der, None)
+    numbers: tuple[int, ...] = ()
+    if isinstance(key, EllipticCurvePrivateKey):
+        numbers = (key.private_numbers().private_value,)
+    elif isinstance(key, RSAPrivateKey):
+        parts = key.private_numbers()
+        numbers = (parts.p, parts.q, parts.d)
+    for number in numbers:
+        yield number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -155,9 +175,15 @@ def known(project: Any = None, folder: Path | None = None) -> list[str | bytes]:
         value for name, value in os.environ.items() if name.startswith("ROOTLET_") and _WORDS.search(name)
     ]
     if project is not None:
-        found += in_files(project.folder)
+        found += [*in_files(project.folder), *_of_ca(project.ca_dir)]
         for device in project.devices:
             found += [*in_config(device.config), *in_files(project.out(device.id))]
     if folder is not None:
-        found += in_files(folder)
+        found += [*in_files(folder), *_of_ca(folder / "ca-data")]
     return found
+
+
+def _of_ca(folder: Path) -> Iterator[str | bytes]:
+    """The keys that were issued to devices."""
+    yield from in_files(folder / "issued")
+    yield from in_files(folder / "psk")

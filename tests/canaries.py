@@ -27,7 +27,7 @@ sys.addaudithook(_hook)
 
 
 def forms(secret: bytes) -> list[bytes]:
-    """How a secret may look where it has leaked: as it is, in hexadecimal, in base64 at any offset, as Python writes it."""
+    """How a secret may look where it has leaked: as it is, in hexadecimal, in base64 at any offset, in Python."""
     found = {secret, secret.hex().encode(), secret.hex().upper().encode(), secret.hex(" ").encode()}
     found |= {secret.hex(":").encode(), repr(secret)[2:-1].encode(), ", ".join(map(str, secret)).encode()}
     for offset in range(3):

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from host_tools import ca, certs, psk
 from host_tools.broker import Broker, choose
 from host_tools.failure import Failure
+from host_tools.paths import BUILD
 from host_tools.sim.board import VirtualBoard
 from tests.canaries import Canaries, Lookout, exposed, of_git
 
@@ -104,7 +105,7 @@ COMMANDS = [
     Row("watch", f"{LOGIN} {{password}} --topic rootlet/dev-1/cmd/#", until="rootlet/dev-1/cmd/x"),
     Row("watch-json", f"{LOGIN} {{password}} --json --topic rootlet/dev-1/cmd/#", until="rootlet/dev-1/cmd/x"),
     Row("broker-psk", "broker --engine mosquitto --ca-dir {ca} --name localhost --psk {ca} --port 0 --psk-port 0",
-        until="Ctrl-C ends it"),
+        until="private brokers only"),
     Row("sim", "sim --fs {new}/flash --script {script}", until="serial port|/tty|link"),
     Row("demo", "", program="{demo}"),
 ]  # fmt: skip
@@ -122,7 +123,7 @@ _DEMO = """
 from pathlib import Path
 from host_tools import demo
 demo._WIFI_PASSWORD = Path({wifi!r}).read_text()
-demo.run(print, folder=Path("demo"))
+demo.run(print, folder=Path({folder!r}) / "demo")
 """
 
 
@@ -141,7 +142,7 @@ class Lab:
         self.passphrase, self.wrong = self.secret("phrase", self.phrase), self.secret("wrong", self.wrong_phrase)
         self.password, wifi_file = self.secret("mqtt", self.mqtt), self.secret("wifi", self.wifi)
         self.phrase_file_text = "not-the-phrase"
-        authority = ca.init(folder / "ca", subject="/CN=Canary CA", passphrase=self.phrase)
+        authority = ca.init(folder / "ca-data", subject="/CN=Canary CA", passphrase=self.phrase)
         self.ca = authority.directory
         server = authority.issue_server(["localhost"])
         issued = authority.issue_device("dev-1")
@@ -173,7 +174,7 @@ class Lab:
         os.chmod(folder / "flash", 0o700)  # a board's flash: nobody else sees it
         script = {"wifi": {"networks": {"lab": {"password": self.wifi}}}}
         self.script = self.secret("script", json.dumps(script))
-        self.demo = self.secret("demo", _DEMO.format(wifi=str(wifi_file)))
+        self.demo = self.secret("demo", _DEMO.format(wifi=str(wifi_file), folder=str(folder)))
 
     def secret(self, name: str, text: str) -> Path:
         path = self.folder / f"secret-{name}"
@@ -284,7 +285,7 @@ def test_no_canary_comes_out(row: Row, debug: bool, lab: Lab) -> None:
         pytest.skip("there is no traceback")
     stop = threading.Event()
     publisher = threading.Thread(target=publish, args=(lab, stop), daemon=True)
-    lookout = Lookout(lab.canaries, [lab.folder], lab.home / "secret-log")
+    lookout = Lookout(lab.canaries, [lab.folder, BUILD / "broker"], lab.home / "secret-log")
     try:
         if row.name.startswith("watch"):
             publisher.start()
