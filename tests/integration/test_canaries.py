@@ -167,11 +167,10 @@ class Lab:
         )  # fmt: skip
         self.broker_port = broker.port
         self.port = stack.enter_context(VirtualBoard(folder / "flash" / "1")).port
-        (folder / "flash" / "2").mkdir()
+        (folder / "flash" / "2").mkdir(mode=0o700)
         words = [self.wifi, self.mqtt, self.psk_text, self.key_text]
         (folder / "flash" / "2" / "main.py").write_text(_TALK.format(words=words))
         self.talking = stack.enter_context(VirtualBoard(folder / "flash" / "2")).port
-        os.chmod(folder / "flash", 0o700)  # a board's flash: nobody else sees it
         script = {"wifi": {"networks": {"lab": {"password": self.wifi}}}}
         self.script = self.secret("script", json.dumps(script))
         self.demo = self.secret("demo", _DEMO.format(wifi=str(wifi_file), folder=str(folder)))
