@@ -11,7 +11,7 @@ from typing import Self
 
 from host_tools.paths import ROOT
 
-_EVERY_S = 0.02
+_EVERY_S = 0.04
 _LARGEST = 1 << 24
 # Runs in every Python that a command starts: processes that live shorter than a look at /proc are seen too.
 _AUDIT = """
@@ -97,6 +97,7 @@ class Lookout:
         self._thread = threading.Thread(target=self._look, daemon=True)
         self.leaks: set[str] = set()
         self.seen = 0
+        self._known: dict[Path, tuple[int, int, int]] = {}
 
     def environment(self, folder: Path) -> dict[str, str]:
         """Variables for a command. folder: one to put the hook into."""
@@ -121,9 +122,19 @@ class Lookout:
                     continue
                 self.leaks |= {f"{name} in the command line of a process" for name in self._canaries.within(line)}
         for folder in self._folders:
-            for path in exposed(folder):
+            for path in filter(self._is_new, exposed(folder)):
                 for name in self._canaries.in_file(path):
                     self.leaks.add(f"{name} in {path}, which others can read")
+
+    def _is_new(self, path: Path) -> bool:
+        """Whether it was not looked at as it is."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        now = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        before, self._known[path] = self._known.get(path), now
+        return before != now
 
     def __enter__(self) -> Self:
         self._thread.start()

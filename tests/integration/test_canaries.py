@@ -105,7 +105,7 @@ COMMANDS = [
     Row("watch", f"{LOGIN} {{password}} --topic rootlet/dev-1/cmd/#", until="rootlet/dev-1/cmd/x"),
     Row("watch-json", f"{LOGIN} {{password}} --json --topic rootlet/dev-1/cmd/#", until="rootlet/dev-1/cmd/x"),
     Row("broker-psk", "broker --engine mosquitto --ca-dir {ca} --name localhost --psk {ca} --port 0 --psk-port 0",
-        until="private brokers only"),
+        None, until="private brokers only"),
     Row("sim", "sim --fs {new}/flash --script {script}", until="serial port|/tty|link"),
     Row("demo", "", program="{demo}"),
 ]  # fmt: skip
