@@ -1,6 +1,7 @@
 """Keeps secrets out of what is shown: those that are known, and what stands after a word such as password."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from host_tools.failure import Failure
+
 MASK = "[hidden]"
 _WORDS = re.compile(r"pass|secret|token|psk", re.IGNORECASE)
 _LARGEST_FILE = 1 << 20
+_MOST_DEVICES = 1000
 # Shorter ones are words like any other: they are hidden only where they stand alone.
 _SHORT = 4
 _LEAST_CUT = 3
@@ -169,15 +173,20 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def known(project: Any = None, folder: Path | None = None) -> list[str | bytes]:
-    """All secrets within reach: of a project and its provisioned boards, else of a folder; and of the environment."""
+def known(project: Any = None, folder: Path | None = None, device: str | None = None) -> list[str | bytes]:
+    """All secrets within reach: of a project and its provisioned boards, of a folder, and of the environment.
+
+    Args: device: only this one of the project. A secret that cannot be had hides nothing, and is no failure here.
+    """
     found: list[str | bytes] = [
         value for name, value in os.environ.items() if name.startswith("ROOTLET_") and _WORDS.search(name)
     ]
     if project is not None:
         found += [*in_files(project.folder), *_of_ca(project.ca_dir)]
-        for device in project.devices:
-            found += [*in_config(device.config), *in_files(project.out(device.id))]
+        for one in [d for d in project.devices if device in (None, d.id)][:_MOST_DEVICES]:
+            found += in_files(project.out(one.id))
+            with contextlib.suppress(Failure):
+                found += in_config(one.config)
     if folder is not None:
         found += [*in_files(folder), *_of_ca(folder / "ca-data")]
     return found

@@ -1,5 +1,6 @@
 """Chooses the board that a command talks to: by its port, by its name in the project, or because it is the only one."""
 
+import contextlib
 import importlib
 import shlex
 from dataclasses import dataclass
@@ -41,6 +42,13 @@ def find_project(start: Path | None = None) -> Any:
         return None
     path = project.find(start)
     return None if path is None else project.load(path)
+
+
+def any_project() -> Any:
+    """As find_project, for who can do without: None where it is damaged."""
+    with contextlib.suppress(Failure):
+        return find_project()
+    return None
 
 
 def choose(device: str | None, port: str | None, command: str, project: Any = None) -> Target:

@@ -174,16 +174,16 @@ def of_project(project: Any, unlock: Callable[[Path], "Authority"], say: Callabl
     Args: unlock: opens the CA in a folder; called only where a certificate has to be issued. say: takes what was made.
     Raises: Failure: usage where the devices have several brokers, or none that an observer can use.
     """
-    brokers: dict[tuple[str, int], dict[str, Any]] = {}
+    hosts: dict[str, Any] = {}
     for device in project.devices:
-        mqtt = device.config.get("mqtt") or {}
-        if mqtt.get("host"):
-            brokers.setdefault((str(mqtt["host"]), int(mqtt.get("port", 8883))), mqtt)
-    if len(brokers) != 1:
-        names = ", ".join(f"{host}:{port}" for host, port in brokers) or "no device names one in mqtt.host"
-        what = "several brokers found" if brokers else "no broker found"
+        hosts.setdefault(device.host, device)
+    if len(hosts) != 1:
+        what = "several brokers found" if hosts else "no broker found"
+        names = ", ".join(sorted(hosts)[:5]) or "the project has no device"
         raise Failure(what, names, "rootlet watch HOST:PORT --ca …", Exit.USAGE)
-    ((host, port), mqtt), *_ = brokers.items()
+    ((host, device),) = hosts.items()
+    mqtt = device.config["mqtt"]
+    port = int(mqtt.get("port", 8883))
     ca = project.ca_dir / "ca.crt.pem"
     if not ca.is_file():
         raise Failure("the project has no CA", f"no file {ca}", f"rootlet watch {host}:{port} --ca FILE", Exit.USAGE)
@@ -191,11 +191,10 @@ def of_project(project: Any, unlock: Callable[[Path], "Authority"], say: Callabl
         because = "its devices have pre-shared keys, and an observer needs a listener with a certificate"
         raise Failure("this broker cannot be watched", because, "rootlet watch HOST:PORT --ca …", Exit.USAGE)
     topic = _filter(str(mqtt.get("topic", "rootlet/{device}/{sensor}")))
-    user, password = mqtt.get("user"), mqtt.get("password")
-    if not mqtt.get("cert"):
-        return Place(host, port, ca, user=user, password=password, topic=topic)
+    if not mqtt.get("cert"):  # a device's own login reads nothing but its commands
+        return Place(host, port, ca, topic=topic)
     cert, key = observer(project.ca_dir, unlock, say)
-    return Place(host, port, ca, cert, key, user, password, topic)
+    return Place(host, port, ca, cert, key, topic=topic)
 
 
 def _filter(topic: str) -> str:

@@ -27,7 +27,7 @@ def explain(
     if query == "-":
         query = sys.stdin.read(table.LARGEST + 1)
     if query.strip():  # a pasted line may hold a password; what is said of it must not
-        masker = masking.Masker(masking.known(ports.find_project(), Path()))
+        masker = masking.Masker(masking.known(ports.any_project(), Path()))
         query = "\n".join(masker.text(line) for line in query.split("\n"))
     if markdown:
         from host_tools.explain_page import page

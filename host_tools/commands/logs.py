@@ -33,9 +33,9 @@ def logs(
     from host_tools import masking, ports
     from host_tools.console_lines import Reader
 
-    project = ports.find_project()
+    project = ports.find_project() if device else ports.any_project()
     target = ports.choose(device, port, "rootlet logs", project)
-    reader = Reader(masking.Masker(masking.known(project, Path())))
+    reader = Reader(masking.Masker(masking.known(project, Path(), device)))
 
     def machine(kind: str, line: "Line | None", words: str) -> None:
         print(steps.as_json(kind, line, words, datetime.now(UTC)), flush=True)

@@ -133,7 +133,7 @@ def test_a_broker_that_comes_back(pki: Pki, tmp_path: Path) -> None:
 
 def project(pki: Pki, port: int, **mqtt: Any) -> Any:
     config = {"mqtt": {"host": "localhost", "port": port, "cert": "device.crt.der", "key": "device.key.der", **mqtt}}
-    devices = (SimpleNamespace(id="dev-1", config=config), SimpleNamespace(id="dev-2", config=config))
+    devices = tuple(SimpleNamespace(id=name, host="localhost", config=config) for name in ("dev-1", "dev-2"))
     return SimpleNamespace(
         folder=pki.folder, ca_dir=pki.authority.directory, devices=devices, out=lambda _: pki.folder / "absent"
     )
@@ -152,7 +152,7 @@ def test_the_observer_is_issued_once(tmp_path: Path) -> None:
     authority = ca.init(tmp_path / "ca", subject="/CN=Project CA")
     found = SimpleNamespace(
         ca_dir=authority.directory,
-        devices=(SimpleNamespace(config={"mqtt": {"host": "h", "cert": "c", "topic": "lab/{sensor}/{device}"}}),),
+        devices=(SimpleNamespace(host="h", config={"mqtt": {"cert": "c", "topic": "lab/{sensor}/{device}"}}),),
     )
     said: list[str] = []
     place = of_project(found, lambda _: authority, said.append)
@@ -168,12 +168,12 @@ def test_the_observer_is_issued_once(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ([], "no broker found"),
-        ([{"host": "a", "cert": "c"}, {"host": "b", "cert": "c"}], "a:8883, b:8883"),
+        ([{"host": "a", "cert": "c"}, {"host": "b", "cert": "c"}], "a, b"),
         ([{"host": "a", "psk": "device.psk"}], "cannot be watched"),
     ],
 )
 def test_projects_that_cannot_be_watched(settings: list[dict[str, Any]], words: str, pki: Pki) -> None:
-    devices = tuple(SimpleNamespace(config={"mqtt": mqtt}) for mqtt in settings)
+    devices = tuple(SimpleNamespace(host=mqtt["host"], config={"mqtt": mqtt}) for mqtt in settings)
     found = SimpleNamespace(ca_dir=pki.authority.directory, devices=devices)
     with pytest.raises(Failure, match=".") as e:
         of_project(found, lambda _: pki.authority, lambda _: None)

@@ -231,3 +231,26 @@ def test_thousands_of_secrets_are_looked_for_in_time() -> None:
     for i in range(20):
         assert masker.text("x" * 4000 + f" {i:05d}-secret-of-a-fle", cut=True).endswith(MASK)
     assert time.process_time() - began < 5
+
+
+def test_secrets_of_a_project(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from host_tools.failure import Failure
+
+    class Locked:
+        id = "dev-2"
+
+        @property
+        def config(self) -> dict[str, str]:
+            raise Failure("no secret", "it is absent", "say it")
+
+    one = SimpleNamespace(id="dev-1", config={"wifi": {"networks": [{"password": "w1"}]}})
+    project = SimpleNamespace(
+        folder=tmp_path, ca_dir=tmp_path / "ca-data", devices=(one, Locked()), out=lambda name: tmp_path / "out" / name
+    )
+    for path, data in (("out/dev-1/device.psk", b"p1"), ("out/dev-2/device.psk", b"p2"), ("ca-data/psk/x.psk", b"p3")):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(data)
+    assert set(known(project)) == {"w1", b"p1", b"p2", b"p3"}
+    assert set(known(project, device="dev-2")) == {b"p2", b"p3"}
