@@ -27,7 +27,7 @@ _NAME = r"(?<![a-z0-9])(?:pass(?:word|wd|phrase|code)?|pwd|secret|psk|token|(?:[
 # A long word of small letters alone is a word.
 _LONG = r"(?!sha256//)(?-i:(?=[a-z/_-]*[0-9A-Z+=])[A-Za-z0-9+/_-]{16,}={0,2})"
 _PATTERNS = (
-    re.compile(rf"{_NAME}\s*[:=]?\s*(?:is\s+)?b?[\"']?(?P<secret>{_LONG})", re.IGNORECASE),
+    re.compile(rf"{_NAME}\s{{0,4}}[:=]?\s{{0,4}}(?:is\s{{1,4}})?b?[\"']?(?P<secret>{_LONG})", re.IGNORECASE),
     re.compile(
         r"(?<![a-z0-9])(?:pass(?:word|wd|phrase)?|pwd|secret|token)(?:[\"']\s*:\s*|\s*=\s*)"
         r"(?:\"(?P<double>[^\"]*)|'(?P<single>[^']*)|(?P<plain>[^\s\"',;}]+))",

@@ -254,3 +254,15 @@ def test_secrets_of_a_project(tmp_path: Path) -> None:
         (tmp_path / path).write_bytes(data)
     assert set(known(project)) == {"w1", b"p1", b"p2", b"p3"}
     assert set(known(project, device="dev-2")) == {b"p2", b"p3"}
+
+
+@pytest.mark.parametrize(
+    "piece", ["key-", "key ", "a-key", "password=", 'password:"', "\x1b]", "OSError: ", "key" + " " * 4000]
+)
+def test_no_line_keeps_the_reader_busy(piece: str) -> None:
+    import time
+
+    line = (piece * LONGEST)[:LONGEST].encode() + b"\n"
+    began = time.process_time()
+    read(line, secrets=("a-secret-of-the-project",))
+    assert time.process_time() - began < 0.5
