@@ -167,7 +167,7 @@ def run(
     """
     step = _Steps(say)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(mode=0o700, parents=True)
     authority = ca.init(folder / "ca", subject="/O=Rootlet demo/CN=Rootlet demo CA")
     server = authority.issue_server(["localhost"], ips=["127.0.0.1"])
     device = authority.issue_device(DEVICE)

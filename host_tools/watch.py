@@ -4,9 +4,11 @@ import queue
 import ssl
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -14,6 +16,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from host_tools.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from host_tools.ca import Authority
 
 Message = tuple[str, bytes]
 _MOST_WAITING = 10000
@@ -26,6 +31,7 @@ class Watcher:
         host, port: the broker, by a name or address in its certificate.
         ca: PEM file of the CA. cert, key: PEM files of the observer's own certificate, or neither.
         user, password: or None. topic: topic filter. timeout_s: for the connection and the subscription.
+        longest: payloads are cut to so many bytes, so that what waits is bounded.
     """
 
     def __init__(
@@ -40,17 +46,29 @@ class Watcher:
         password: str | None = None,
         topic: str = "rootlet/#",
         timeout_s: float = 10,
+        longest: int | None = None,
     ) -> None:
+        self._longest = longest
+        self.connected = False
+        self.dropped = 0
         self._host, self._port, self._topic, self._timeout_s = host, port, topic, timeout_s
         self._messages: queue.Queue[Message] = queue.Queue(_MOST_WAITING)
         self._ready = threading.Event()
         self._refusal = ""
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
-        context = ssl.create_default_context(cafile=str(ca))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if cert and key:
-            context.load_cert_chain(cert, key)
+        try:
+            context = ssl.create_default_context(cafile=str(ca))
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if cert and key:
+                # Never asked for on the terminal: an encrypted key is refused.
+                context.load_cert_chain(cert, key, password="")
+        except OSError as e:
+            files = ", ".join(str(path) for path in (ca, cert, key) if path)
+            because = f"{e.strerror or e} ({files})"[:300]
+            fix = "--ca, --cert and --key take PEM files; the key is that of the certificate, and not encrypted"
+            raise Failure("the certificates cannot be used", because, fix, Exit.USAGE) from None
         self._client.tls_set_context(context)
+        self._client.reconnect_delay_set(1, 30)
         if user is not None:
             self._client.username_pw_set(user, password)
         self._client.on_connect = self._connected
@@ -71,11 +89,13 @@ class Watcher:
     ) -> None:
         if reasons[0].is_failure:
             self._refuse(f"subscription to {self._topic}: {reasons[0]}")
+        self.connected = not reasons[0].is_failure
         self._ready.set()
 
     def _disconnected(
         self, _client: paho.Client, _data: object, _flags: object, reason: ReasonCode, _properties: Properties | None
     ) -> None:
+        self.connected = False
         if not self._ready.is_set():
             self._refuse(str(reason))
 
@@ -85,9 +105,9 @@ class Watcher:
 
     def _received(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         try:
-            self._messages.put_nowait((message.topic, bytes(message.payload)))
+            self._messages.put_nowait((message.topic, bytes(message.payload[: self._longest])))
         except queue.Full:
-            self._refuse(f"more than {_MOST_WAITING} messages were waiting to be read")
+            self.dropped += 1
 
     def __enter__(self) -> Self:
         place = f"{self._host}:{self._port}"
@@ -128,3 +148,73 @@ class Watcher:
         """The next `count` messages, all within `timeout_s` seconds. Raises TimeoutError."""
         end = time.monotonic() + timeout_s
         return [self.next(max(0.001, end - time.monotonic())) for _ in range(count)]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A broker, and what an observer shows it. password: never shown."""
+
+    host: str
+    port: int
+    ca: Path
+    cert: Path | None = None
+    key: Path | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    topic: str = "rootlet/#"
+
+
+OBSERVER = "observer"
+_RENEW_S = 86400
+
+
+def of_project(project: Any, unlock: Callable[[Path], "Authority"], say: Callable[[str], None]) -> Place:
+    """The broker of a project's devices, its CA, and an observer's certificate, which is issued where there is none.
+
+    Args: unlock: opens the CA in a folder; called only where a certificate has to be issued. say: takes what was made.
+    Raises: Failure: usage where the devices have several brokers, or none that an observer can use.
+    """
+    hosts: dict[str, Any] = {}
+    for device in project.devices:
+        hosts.setdefault(device.host, device)
+    if len(hosts) != 1:
+        what = "several brokers found" if hosts else "no broker found"
+        names = ", ".join(sorted(hosts)[:5]) or "the project has no device"
+        raise Failure(what, names, "rootlet watch HOST:PORT --ca …", Exit.USAGE)
+    ((host, device),) = hosts.items()
+    mqtt = device.config["mqtt"]
+    port = int(mqtt.get("port", 8883))
+    ca = project.ca_dir / "ca.crt.pem"
+    if not ca.is_file():
+        raise Failure("the project has no CA", f"no file {ca}", f"rootlet watch {host}:{port} --ca FILE", Exit.USAGE)
+    if mqtt.get("psk"):
+        because = "its devices have pre-shared keys, and an observer needs a listener with a certificate"
+        raise Failure("this broker cannot be watched", because, "rootlet watch HOST:PORT --ca …", Exit.USAGE)
+    topic = _filter(str(mqtt.get("topic", "rootlet/{device}/{sensor}")))
+    if not mqtt.get("cert"):  # a device's own login reads nothing but its commands
+        return Place(host, port, ca, topic=topic)
+    cert, key = observer(project.ca_dir, unlock, say)
+    return Place(host, port, ca, cert, key, topic=topic)
+
+
+def _filter(topic: str) -> str:
+    """The filter that lets every device and sensor through."""
+    before = topic.partition("{")[0]
+    return f"{before}#" if before == "" or before.endswith("/") else f"{before.rpartition('/')[0]}/#".lstrip("/")
+
+
+def observer(directory: Path, unlock: Callable[[Path], "Authority"], say: Callable[[str], None]) -> tuple[Path, Path]:
+    """(certificate, key) of the observer, PEM; issued by the CA where it is absent or ends within a day."""
+    from cryptography import x509
+
+    cert, key = (directory / "issued" / f"device-{OBSERVER}.{ending}.pem" for ending in ("crt", "key"))
+    if cert.is_file() and key.is_file():
+        try:
+            end = x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc.timestamp()
+        except ValueError as e:
+            raise Failure(f"{cert} cannot be read", str(e)[:100], f"remove {cert} and {key}") from None
+        if end > time.time() + _RENEW_S:
+            return cert, key
+    made = unlock(directory).issue_device(OBSERVER, force=cert.exists() or key.exists())
+    say(f"issued a certificate for '{OBSERVER}': {made.cert_pem}")
+    return made.cert_pem, made.key_pem

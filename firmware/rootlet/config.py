@@ -250,12 +250,11 @@ def load(path="config.json"):
     try:
         with open(path) as f:
             text = f.read(16385)
+        if len(text) > 16384:
+            raise RootletError("CONFIG", "%s is larger than 16 KB" % path, "shorten it")
+        data = json.loads(text)
     except OSError:
         raise RootletError("CONFIG", "%s cannot be read" % path, "copy one to the board: `rootlet deploy`") from None
-    if len(text) > 16384:
-        raise RootletError("CONFIG", "%s is larger than 16 KB" % path, "shorten it")
-    try:
-        data = json.loads(text)
-    except ValueError:
+    except ValueError:  # no JSON, or no text at all
         raise RootletError("CONFIG", "%s is not valid JSON" % path, "check it with `python3 -m json.tool`") from None
     return check(data)

@@ -13,8 +13,10 @@ from host_tools.commands.doctor import doctor
 from host_tools.commands.explain import explain
 from host_tools.commands.flash import flash
 from host_tools.commands.inspect import inspect
+from host_tools.commands.logs import logs
 from host_tools.commands.new import new
 from host_tools.commands.provision import provision
+from host_tools.commands.repl import repl
 from host_tools.commands.sim import sim
 from host_tools.commands.watch import watch
 
@@ -26,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    demo, doctor, boards, flash, new, provision, deploy, watch, inspect, capture, sim, broker, bench,
+    demo, doctor, boards, flash, new, provision, deploy, logs, repl, watch, inspect, capture, sim, broker, bench,
 ):  # fmt: skip
     app.command()(command)
 # Numbers may be negative, so an unknown option is taken as text.

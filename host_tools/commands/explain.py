@@ -1,6 +1,7 @@
 """`rootlet explain`: what an error means and what to do."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,11 +20,15 @@ def explain(
     Example: rootlet explain "OSError: (-30592, 'MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE')"
     """
     from host_tools import explain as table
+    from host_tools import masking, ports
     from host_tools.failure import Exit, Failure
 
     query = " ".join(text or [])
     if query == "-":
         query = sys.stdin.read(table.LARGEST + 1)
+    if query.strip():  # a pasted line may hold a password; what is said of it must not
+        masker = masking.Masker(masking.known(ports.any_project(), Path()))
+        query = "\n".join(masker.text(line) for line in query.split("\n"))
     if markdown:
         from host_tools.explain_page import page
 

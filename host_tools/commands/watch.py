@@ -1,12 +1,24 @@
 """`rootlet watch`: shows what arrives at a broker."""
 
-import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from host_tools.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from host_tools.masking import Masker
+    from host_tools.readings import Message, Table
+    from host_tools.watch import Place, Watcher
+
+_TICK_S = 0.5
 
 
 def _place(text: str) -> tuple[str, int]:
@@ -19,38 +31,178 @@ def _place(text: str) -> tuple[str, int]:
 
 
 def watch(
-    broker: Annotated[str, typer.Argument(metavar="HOST:PORT", help="The broker, by a name in its certificate.")],
-    ca: Annotated[Path, typer.Option(help="PEM file of the CA.", exists=True, dir_okay=False)],
+    *,
+    broker: Annotated[
+        str | None, typer.Argument(metavar="[HOST:PORT]", help="The broker, by a name in its certificate.")
+    ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project", help="Folder of a project: broker, CA and certificate are its own. Else this folder."
+        ),
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="PEM file of the CA.", exists=True, dir_okay=False)] = None,
     cert: Annotated[Path | None, typer.Option(help="Own certificate, PEM (mutual TLS).", exists=True)] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key, PEM.", exists=True)] = None,
     user: Annotated[str | None, typer.Option(help="User name.")] = None,
     password_file: Annotated[Path | None, typer.Option(help="File with the password.", exists=True)] = None,
-    topic: Annotated[str, typer.Option(help="Topic filter.")] = "rootlet/#",
+    passphrase_file: Annotated[
+        Path | None, typer.Option("--passphrase-file", help="Its first line is the passphrase of the project's CA key.")
+    ] = None,
+    topic: Annotated[str | None, typer.Option(help="Topic filter; rootlet/# by default.")] = None,
     count: Annotated[int, typer.Option(help="End after this many messages; 0: never.", min=0)] = 0,
+    once: Annotated[bool, typer.Option("--once", help="End after the first reading.")] = False,
     timeout: Annotated[
         float, typer.Option(help="End with an error after this many silent seconds; 0: never.", min=0)
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Show what arrives at a broker; its certificate is always verified.
+    """Show what arrives at a broker, whose certificate is always verified: a live table on a terminal, else lines.
 
     Example: rootlet watch localhost:8883 --ca ca-data/ca.crt.pem --cert observer.crt.pem --key observer.key.pem
     """
-    from host_tools.watch import Watcher
+    from dataclasses import replace
 
-    host, port = _place(broker)
+    from host_tools import masking, ports, readings
+    from host_tools.watch import Place, Watcher
+
     password = password_file.read_text().rstrip("\r\n") if password_file else None
+    found = ports.find_project(project) if broker is None else None
+    if broker is None:
+        place = _of_project(found, project, passphrase_file)
+    elif ca is None:
+        raise Failure("the CA is missing", "--ca is not given", f"rootlet watch {broker} --ca FILE", Exit.USAGE)
+    else:
+        place = Place(*_place(broker), ca)
+    given = {"ca": ca, "cert": cert, "key": key, "user": user, "password": password, "topic": topic}
+    place = replace(place, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    watcher = Watcher(
+        place.host, place.port, place.ca, place.cert, place.key, user=place.user, password=place.password,
+        topic=place.topic, longest=readings.LONGEST_PAYLOAD,
+    )  # fmt: skip
+    secrets = [*masking.known(found, Path()), *([place.password] if place.password else [])]
+    masker = masking.Masker(secrets)
+    table = readings.Table(whole=readings.whole_topic(place.topic))
+    live = not as_json and sys.stdout.isatty()
+    try:
+        with watcher, _screen(table, watcher, place) if live else _lines(table, as_json) as show:
+            _watch(
+                watcher,
+                masker,
+                table,
+                show,
+                count=1 if once else count,
+                readings_only=once,
+                timeout_s=timeout,
+            )
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    except BrokenPipeError:  # whoever read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+
+
+def _of_project(found: Any, folder: Path | None, passphrase_file: Path | None) -> "Place":
+    from host_tools.commands.ca import _authority
+    from host_tools.watch import of_project
+
+    if found is None:
+        because = f"no HOST:PORT is given, and there is no rootlet.toml in {folder or 'this folder'} or above it"
+        raise Failure("no broker to watch", because, "rootlet watch HOST:PORT --ca FILE", Exit.USAGE)
+    return of_project(found, lambda where: _authority(where, passphrase_file), lambda text: typer.echo(text, err=True))
+
+
+class _Show:
+    """Shows messages; `tick` is called when nothing came for a while."""
+
+    def message(self, topic: str, payload: bytes, message: "Message") -> None:
+        """One message that came."""
+
+    def tick(self) -> None:
+        """Time has passed."""
+
+
+def _watch(
+    watcher: "Watcher",
+    masker: "Masker",
+    table: "Table",
+    show: _Show,
+    *,
+    count: int,
+    readings_only: bool,
+    timeout_s: float,
+) -> None:
+    from host_tools import readings
+
     seen = 0
-    with Watcher(host, port, ca, cert, key, user=user, password=password, topic=topic) as watcher:
-        while not count or seen < count:
-            try:
-                where, payload = watcher.next(timeout or None)
-            except TimeoutError:
-                raise Failure(
-                    "nothing arrived", f"{timeout:g} s of silence", "check the board: mpremote repl"
-                ) from None
-            seen += 1
-            text = payload.decode(errors="replace")
-            # Control characters in a payload must not drive the terminal.
-            shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-            typer.echo(json.dumps({"topic": where, "payload": text}) if as_json else f"{where}  {shown}")
+    heard = time.monotonic()
+    while not count or seen < count:
+        try:
+            topic, payload = watcher.next(min(_TICK_S, timeout_s or _TICK_S))
+        except TimeoutError:
+            if timeout_s and time.monotonic() - heard >= timeout_s:
+                because = f"{timeout_s:g} s of silence"
+                raise Failure("nothing arrived", because, "check the board: rootlet logs") from None
+            show.tick()
+            continue
+        heard = time.monotonic()
+        cut = len(payload) >= readings.LONGEST_PAYLOAD
+        payload = masker.text(payload.decode("utf-8", "replace"), cut).encode()
+        topic = masker.text(topic)
+        masker.restarted()
+        message = table.add(topic, payload, heard)
+        seen += message.kind == "reading" or not readings_only
+        show.message(topic, payload, message)
+
+
+@contextmanager
+def _lines(table: "Table", as_json: bool) -> Iterator[_Show]:
+    from host_tools import readings
+    from host_tools.masking import harmless
+
+    class Lines(_Show):
+        def message(self, topic: str, payload: bytes, message: "Message") -> None:
+            if as_json:
+                now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+                print(readings.as_json(topic, payload, message, table, now), flush=True)
+            else:
+                # What was published must not drive the terminal.
+                text = harmless(payload.decode("utf-8", "replace"))
+                print(f"{harmless(topic)}  {text}", flush=True)
+
+    yield Lines()
+
+
+@contextmanager
+def _screen(table: "Table", watcher: "Watcher", place: "Place") -> Iterator[_Show]:
+    from rich.console import Console
+    from rich.live import Live
+
+    from host_tools import readings
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    blocks = readings.BLOCKS if "utf" in (console.encoding or "").lower() else readings.PLAIN_BLOCKS
+
+    def picture() -> object:
+        notes = ["" if watcher.connected else "the broker is gone; trying again, every 30 s at most"]
+        notes += [f"{watcher.dropped} messages came faster than they could be shown"] if watcher.dropped else []
+        where = f"{place.host}:{place.port} {readings.short(place.topic)}"
+        return readings.view(table, time.monotonic(), where, blocks, "; ".join(filter(None, notes)))
+
+    class Screen(_Show):
+        drawn = 0.0
+
+        def message(self, topic: str, payload: bytes, message: "Message") -> None:
+            if time.monotonic() - self.drawn > _TICK_S / 2:
+                self.tick()
+
+        def tick(self) -> None:
+            self.drawn = time.monotonic()
+            live.update(picture(), refresh=True)  # type: ignore[arg-type]
+
+    screen = Screen()
+    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        try:
+            yield screen
+        finally:
+            screen.tick()

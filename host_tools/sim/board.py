@@ -95,7 +95,8 @@ class VirtualBoard:
         """Switch it on: boot.py and main.py run. Returns itself."""
         if self._folder is not None:
             return self
-        self._files.mkdir(parents=True, exist_ok=True)
+        # A board's files hold its key and passwords.
+        self._files.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="rootlet-sim-"))
         try:
             self._switch_on(self._folder)

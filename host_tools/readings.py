@@ -1,0 +1,315 @@
+"""What devices have published, as a table in bounded memory: values, rates, gaps, and who is online."""
+
+import json
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from host_tools.masking import harmless
+
+KEPT = 32
+MOST_ROWS = 256
+MOST_OF_ONE = 32
+MOST_DEVICES = 128
+LONGEST_PAYLOAD = 4096
+LONGEST_SHOWN = 200
+_MOST_MISSING = 256
+_LONGEST_NAME = 48
+_LARGEST_SEQUENCE = 1 << 53
+_STATUS = "status"
+BLOCKS = "▁▂▃▄▅▆▇█"
+PLAIN_BLOCKS = "_.-=+*#@"
+
+
+def short(value: object, longest: int = _LONGEST_NAME) -> str:
+    """A value as harmless text of bounded length."""
+    text = harmless(value[: 4 * longest] if isinstance(value, str) else str(value))
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def sparkline(values: Iterable[float], blocks: str = BLOCKS) -> str:
+    """A small chart, one block a value, from the least to the greatest; all alike: one in the middle."""
+    numbers = list(values)
+    finite = [n for n in numbers if math.isfinite(n)]
+    if not finite:
+        return " " * len(numbers)
+    low, high = min(finite), max(finite)
+    # Halved, so that no difference overflows.
+    span = high / 2 - low / 2
+    top = len(blocks) - 1
+
+    def block(n: float) -> str:
+        if not math.isfinite(n):
+            return " "
+        return blocks[round((n / 2 - low / 2) / span * top)] if span > 0 else blocks[top // 2]
+
+    return "".join(map(block, numbers))
+
+
+@dataclass
+class Sequence:
+    """The sequence numbers of one device, which counts its readings from 0 at each start.
+
+    lost: numbers that have not come. repeated: numbers that came again, as QoS 1 may send them.
+    """
+
+    last: int | None = None
+    lost: int = 0
+    repeated: int = 0
+    starts: int = 0
+    _missing: set[int] = field(default_factory=set)
+
+    def add(self, number: int) -> None:
+        """Count one number."""
+        last = self.last
+        if last is None or number == last + 1:
+            self.last = number
+        elif number > last:
+            self.lost += number - last - 1
+            self._missing.update(range(max(last + 1, number - _MOST_MISSING), number))
+            while len(self._missing) > _MOST_MISSING:
+                self._missing.remove(min(self._missing))
+            self.last = number
+        elif number in self._missing:
+            self._missing.remove(number)
+            self.lost -= 1
+        elif number == last or (number and last - number <= _MOST_MISSING):
+            self.repeated += 1
+        else:
+            self.starts += 1
+            self.last = number
+            self._missing.clear()
+
+
+@dataclass
+class Device:
+    """What is known of a device. status: "online", "offline" or "". more: of its health report, where it sends one."""
+
+    name: str
+    status: str = ""
+    more: str = ""
+    sequence: Sequence = field(default_factory=Sequence)
+
+
+@dataclass
+class Row:
+    """One sensor's quantity. at: when the last came, seconds of the caller's clock. values: the newest numbers."""
+
+    device: str
+    sensor: str
+    quantity: str
+    value: str = ""
+    unit: str = ""
+    at: float = 0
+    count: int = 0
+    values: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def rate(self) -> float | None:
+        """Readings a second, over those kept; None for fewer than two."""
+        span = self.times[-1] - self.times[0] if self.times else 0
+        return (len(self.times) - 1) / span if span > 0 else None
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message, understood as far as it can be. kind: "reading", "status" or "other"."""
+
+    kind: str
+    device: str
+    sensor: str
+    quantity: str = ""
+    value: Any = None
+    unit: str = ""
+    seq: int | None = None
+    status: str = ""
+    more: str = ""
+
+
+def understand(topic: str, payload: bytes) -> Message:
+    """What a message says. The device is that of the topic, which a broker checks; the payload may claim anything."""
+    parts = topic.split("/")
+    device, sensor = (short(parts[-2]), short(parts[-1])) if len(parts) > 1 else ("", short(topic))
+    text = payload[:LONGEST_PAYLOAD].decode("utf-8", "replace")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    if parts[-1] == _STATUS:
+        status = data.get("status") if isinstance(data, dict) else text
+        more = ", ".join(f"{short(k, 16)} {short(v, 32)}" for k, v in _few(data) if k != "status")
+        return Message("status", device, sensor, status=short(status, 16), more=more[:LONGEST_SHOWN])
+    if not isinstance(data, dict) or "value" not in data:
+        return Message("other", device, sensor, value=short(text, LONGEST_SHOWN))
+    # A topic may have its parts in another order: the payload says which of them is the device.
+    claimed = data.get("device")
+    if isinstance(claimed, str) and claimed in parts:
+        device = short(claimed)
+        sensor = short(data["sensor"]) if data.get("sensor") in parts else sensor
+    value = data["value"]
+    seq = data.get("seq")
+    good = isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < _LARGEST_SEQUENCE
+    return Message(
+        "reading",
+        device,
+        sensor,
+        short(data.get("quantity", "")),
+        value if isinstance(value, int | float) and not isinstance(value, bool) else short(value),
+        short(data.get("unit") or "", 12),
+        seq if good else None,
+    )
+
+
+def _few(data: object) -> list[tuple[str, str | int | float]]:
+    """The plain values of a health report, a few of them."""
+    rows = data.items() if isinstance(data, dict) else ()
+    return [(k, v) for k, v in rows if isinstance(v, str | int | float) and v != ""][:6]
+
+
+class Table:
+    """All that was heard. At most MOST_ROWS sensors, MOST_OF_ONE of one device; what is more is only counted.
+
+    Args: whole: every topic of the devices is watched, so that a missing sequence number is a lost reading.
+    """
+
+    def __init__(self, whole: bool = True) -> None:
+        self._whole = whole
+        self.rows: dict[tuple[str, str, str], Row] = {}
+        self.devices: dict[str, Device] = {}
+        self.not_kept = 0
+        self.messages = 0
+
+    def add(self, topic: str, payload: bytes, now: float) -> Message:
+        """Take in one message; returns what it was understood as. now: seconds, of any clock that only goes on."""
+        message = understand(topic, payload)
+        self.messages += 1
+        device = self._device(message.device)
+        if device is None:
+            self.not_kept += 1
+        elif message.kind == _STATUS:
+            device.status, device.more = message.status, message.more
+        else:
+            if message.seq is not None:
+                device.sequence.add(message.seq)
+            row = self._row(message)
+            if row is None:
+                self.not_kept += 1
+            else:
+                _put(row, message, now)
+        return message
+
+    def _device(self, name: str) -> Device | None:
+        if name not in self.devices and len(self.devices) < MOST_DEVICES:
+            self.devices[name] = Device(name)
+        return self.devices.get(name)
+
+    def _row(self, message: Message) -> Row | None:
+        key = (message.device, message.sensor, message.quantity)
+        if key not in self.rows:
+            of_one = sum(1 for device, _, _ in self.rows if device == message.device)
+            if len(self.rows) >= MOST_ROWS or of_one >= MOST_OF_ONE:
+                return None
+            self.rows[key] = Row(*key)
+        return self.rows[key]
+
+    def lost(self, device: str) -> int | None:
+        """Readings of a device that have not come, by its sequence numbers; None where that cannot be told."""
+        found = self.devices.get(device)
+        return found.sequence.lost if found and self._whole and found.sequence.last is not None else None
+
+
+def _put(row: Row, message: Message, now: float) -> None:
+    row.count += 1
+    row.at = now
+    row.times.append(now)
+    row.unit = message.unit
+    row.value = short(message.value, LONGEST_SHOWN)
+    if isinstance(message.value, int | float):
+        try:
+            row.values.append(float(message.value))
+        except OverflowError:
+            row.values.append(math.inf)
+
+
+def span(seconds: float) -> str:
+    """A time in one or two digits and a unit."""
+    for limit, size, unit in ((100, 1, "s"), (6000, 60, "min"), (360000, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def pace(rate: float | None) -> str:
+    """A rate in readings a second or a minute or an hour."""
+    if rate is None:
+        return "-"
+    for factor, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        if rate * factor >= 1 or unit == "h":
+            return f"{rate * factor:.3g}/{unit}"
+    return "-"
+
+
+def whole_topic(topic: str) -> bool:
+    """Whether a topic filter lets every topic of a device through."""
+    return topic.endswith("#")
+
+
+def as_json(topic: str, payload: bytes, message: Message, table: Table, received: str) -> str:
+    """One message for a machine: `topic` and `payload` as they came, and what they were understood as."""
+    row: dict[str, Any] = {
+        "received": received, "topic": topic, "payload": payload.decode("utf-8", "replace"), "kind": message.kind,
+        "device": message.device,
+    }  # fmt: skip
+    if message.kind == "status":
+        row["status"] = message.status
+    elif message.kind == "reading":
+        value = message.value
+        finite = not isinstance(value, float) or math.isfinite(value)
+        row |= {"sensor": message.sensor, "quantity": message.quantity, "value": value if finite else str(value)}
+        row |= {"unit": message.unit, "seq": message.seq, "lost": table.lost(message.device)}
+    return json.dumps(row)
+
+
+def view(table: Table, now: float, where: str, blocks: str = BLOCKS, note: str = "") -> Any:
+    """The table for a terminal, as something rich can show. where: the broker. note: for the last line."""
+    from rich.console import Group
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(title=f"{where}: {table.messages} messages", title_justify="left", expand=False)
+    for name in ("device", "sensor", "quantity"):
+        grid.add_column(name, overflow="ellipsis", no_wrap=True)
+    for name in ("value", "unit", "age", "rate", "count", "lost"):
+        grid.add_column(name, justify="left" if name == "unit" else "right", overflow="ellipsis", no_wrap=True)
+    grid.add_column(f"last {KEPT // 2}", no_wrap=True)
+    seen = ""
+    for row in sorted(table.rows.values(), key=lambda row: (row.device, row.sensor, row.quantity)):
+        lost = table.lost(row.device)
+        first, seen = row.device != seen, row.device
+        cells = [row.sensor, row.quantity, short(row.value, 16), row.unit, span(now - row.at), pace(row.rate())]
+        cells += [str(row.count), "-" if lost is None else str(lost) if first else ""]
+        chart = sparkline(list(row.values)[-(KEPT // 2) :], blocks)
+        grid.add_row(_device_cell(table, row.device, first), *map(Text, cells), Text(chart, "cyan"))
+    silent = [
+        device for device in table.devices.values() if device.name not in {row.device for row in table.rows.values()}
+    ]
+    for device in sorted(silent, key=lambda device: device.name):
+        grid.add_row(_device_cell(table, device.name, True))
+    words = [f"{table.not_kept} messages of further sensors are not shown"] if table.not_kept else []
+    words += [f"{d.name}: {d.more}" for d in table.devices.values() if d.more][:8]
+    return Group(grid, *(Text(word, "dim") for word in (*words, note) if word))
+
+
+_COLOURS = {"online": "green", "offline": "bold red"}
+
+
+def _device_cell(table: Table, name: str, first: bool) -> Any:
+    from rich.text import Text
+
+    if not first:
+        return Text("")
+    device = table.devices.get(name)
+    status = device.status if device else ""
+    return Text.assemble(name, " ", (status, _COLOURS.get(status, "yellow")))

@@ -1,0 +1,154 @@
+"""The table of `rootlet watch`: what messages mean, gaps, rates, charts, and its bounds."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from host_tools import readings
+from host_tools.readings import Sequence, Table, pace, span, sparkline, understand, view
+
+
+def reading(seq: int, value: Any = 21.5, device: str = "pico-1", sensor: str = "chip") -> tuple[str, bytes]:
+    data = {"device": device, "sensor": sensor, "quantity": "temperature", "value": value, "unit": "C", "seq": seq}
+    return f"rootlet/{device}/{sensor}", json.dumps(data).encode()
+
+
+def test_a_reading() -> None:
+    m = understand(*reading(7))
+    assert (m.kind, m.device, m.sensor, m.quantity, m.value, m.unit, m.seq) == (
+        "reading", "pico-1", "chip", "temperature", 21.5, "C", 7,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [b"online", b'{"status": "online", "boots": 3, "error": "DNS"}'])
+def test_a_status(text: bytes) -> None:
+    m = understand("rootlet/pico-1/status", text)
+    assert (m.kind, m.device, m.status) == ("status", "pico-1", "online")
+    assert m.more in ("", "boots 3, error DNS")
+
+
+def test_a_device_is_that_of_the_topic() -> None:
+    topic, payload = reading(1, device="victim")
+    assert understand("rootlet/attacker/chip", payload).device == "attacker"
+    assert understand("home/victim/x/y", payload).device == "victim"
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.fixed_dictionaries(
+    {"value": any_json},
+    optional={name: any_json for name in ("device", "sensor", "quantity", "unit", "seq", "status", "time")},
+)
+payloads = (
+    st.binary(max_size=60)
+    | any_json.map(lambda x: json.dumps(x).encode())
+    | fields.map(lambda x: json.dumps(x).encode())
+)
+topics = st.text(max_size=30) | st.sampled_from(["rootlet/a/status", "rootlet/a/b", "a", "", "/", "status"])
+
+
+@given(st.lists(st.tuples(topics, payloads), max_size=20))
+def test_nothing_that_is_published_does_harm(messages: list[tuple[str, bytes]]) -> None:
+    table = Table()
+    for i, (topic, payload) in enumerate(messages):
+        message = table.add(topic, payload, float(i))
+        line = readings.as_json(topic, payload, message, table, "now")
+        assert line.isascii() and "\n" not in line
+        json.loads(line, parse_constant=lambda name: pytest.fail(name))
+    console = Console(width=150, force_terminal=True, color_system=None, no_color=True)
+    with console.capture() as said:
+        console.print(view(table, 100.0, "broker:1"))
+    assert "\x1b" not in said.get() and all(c.isprintable() or c == "\n" for c in said.get())
+
+
+def test_a_hostile_publisher_takes_bounded_memory() -> None:
+    table = Table()
+    for i in range(2000):
+        table.add(*reading(i, sensor=f"s{i}"), now=float(i))
+        table.add(*reading(i, device=f"d{i}"), now=float(i))
+    table.add("rootlet/pico-1/status", b'{"status": "online", "x": "' + b"y" * 100000 + b'"}', 1)
+    assert len(table.rows) <= readings.MOST_ROWS and len(table.devices) <= readings.MOST_DEVICES
+    assert sum(1 for device, _, _ in table.rows if device == "pico-1") == readings.MOST_OF_ONE
+    assert table.not_kept == 4000 - len(table.rows)
+    assert table.messages == 4001
+    assert all(len(row.values) <= readings.KEPT for row in table.rows.values())
+
+
+@given(st.lists(st.integers(0, 2**53), max_size=60))
+def test_numbers_lost_are_never_fewer_than_none_and_take_bounded_memory(numbers: list[int]) -> None:
+    sequence = Sequence()
+    for number in numbers:
+        sequence.add(number)
+        assert sequence.lost >= 0 and len(sequence._missing) <= 256
+
+
+@given(st.integers(1, 200), st.sets(st.integers(1, 198)))
+def test_lost_numbers_are_counted(count: int, lost: set[int]) -> None:
+    sequence = Sequence()
+    for number in range(count + 1):
+        if number not in lost or number in (0, count):
+            sequence.add(number)
+    assert sequence.lost == len([n for n in lost if n < count])
+
+
+def test_late_repeated_and_from_the_start_again() -> None:
+    sequence = Sequence()
+    for number in (0, 1, 4, 3, 4, 5, 0, 1):
+        sequence.add(number)
+    assert (sequence.lost, sequence.repeated, sequence.starts, sequence.last) == (1, 1, 1, 1)
+
+
+def test_lost_is_unknown_where_not_all_topics_are_watched() -> None:
+    for whole, expected in ((True, 3), (False, None)):
+        table = Table(whole)
+        table.add(*reading(0), now=0)
+        table.add(*reading(4), now=1)
+        assert table.lost("pico-1") == expected
+    assert readings.whole_topic("rootlet/#") and not readings.whole_topic("rootlet/+/chip")
+
+
+@given(st.lists(st.floats(), max_size=40))
+def test_a_chart_has_one_block_a_value(values: list[float]) -> None:
+    chart = sparkline(values)
+    assert len(chart) == len(values) and set(chart) <= set(readings.BLOCKS + " ")
+    finite = [v for v in values if math.isfinite(v)]
+    if len(set(finite)) > 1 and max(finite) / 2 - min(finite) / 2 > 0:
+        assert chart[values.index(min(finite))] == "▁" and chart[values.index(max(finite))] == "█"
+
+
+def test_charts() -> None:
+    assert sparkline([1, 2, 3, 4, 5, 6, 7, 8]) == readings.BLOCKS
+    assert sparkline([5, 5]) == "▄▄" and sparkline([]) == "" and sparkline([math.nan, 1]) == " ▄"
+    assert sparkline([0, 1], readings.PLAIN_BLOCKS) == "_@"
+
+
+def test_rates_and_ages() -> None:
+    table = Table()
+    for i in range(5):
+        table.add(*reading(i), now=i * 2.0)
+    (row,) = table.rows.values()
+    assert row.rate() == 0.5 and row.count == 5
+    assert [pace(r) for r in (None, 12.0, 0.5, 0.001)] == ["-", "12/s", "30/min", "3.6/h"]
+    assert [span(s) for s in (0, 99, 100, 7200, 400000)] == ["0 s", "99 s", "2 min", "2 h", "5 d"]
+
+
+def test_the_picture() -> None:
+    table = Table()
+    for i, value in enumerate((20, 21, 22)):
+        table.add(*reading(i if i < 2 else 5, value), now=float(i))
+    table.add("rootlet/pico-1/status", b"online", 3)
+    table.add("rootlet/pico-2/status", b'{"status": "offline", "error": "DNS"}', 3)
+    console = Console(width=120, no_color=True)
+    with console.capture() as said:
+        console.print(view(table, 9.0, "broker:1", note="a note"))
+    text = said.get()
+    for words in ("pico-1 online", "pico-2 offline", "22", "C", "7 s", "1/s", "▁▅█", "error DNS", "a note"):
+        assert words in text, (words, text)
