@@ -6,7 +6,7 @@ import json
 import random
 import time
 
-from . import board, clock, https, mqtt, sensors, slots, trust, wifi
+from . import board, clock, https, mqtt, sensors, slots, trees, trust, wifi
 from .dates import timestamp
 from .errors import RootletError, unload
 
@@ -81,6 +81,7 @@ class Gateway:
         self.wlan = None
         self.sequence = 0
         self.sent = 0
+        self.first = None  # packet id of the first reading, 0 once it is told
         self.client = self._client()
 
     def _load_trust(self, needs):
@@ -119,7 +120,15 @@ class Gateway:
         return self.settings["mqtt"]["topic"].replace("{device}", self.settings["device"]).replace("{sensor}", sensor)
 
     def _acknowledged(self, pid):
+        if not self.sent:
+            trees.confirm(log)
         self.sent += 1
+        if pid == self.first:
+            self._published_first()
+
+    def _published_first(self):
+        self.first = 0
+        log("mqtt", "first reading published")
 
     async def _sense(self, row):
         """Read one sensor for ever, from when the clock is good: a reading without a time is worth little."""
@@ -204,7 +213,11 @@ class Gateway:
                 text = reading(self.settings["device"], sensor, quantity, value, unit, seconds, sequence)
                 if not waiting:
                     heard = now
-                client.publish(self._topic(sensor), text, qos=qos)
+                pid = client.publish(self._topic(sensor), text, qos=qos)
+                if self.first is None:
+                    self.first = pid
+                    if not pid:
+                        self._published_first()
                 await asyncio.sleep_ms(0)
                 continue
             quiet = time.ticks_diff(now, heard)
@@ -266,6 +279,10 @@ def _settings():
 async def main():
     """Load what is on the flash and run. A wrong configuration is told, and ends the program."""
     log("gateway", "rootlet starts, %d B free" % gc.mem_free())
+    try:
+        trees.settle()
+    except OSError as e:
+        log("error", "the flash refuses: %s" % e)
     slots.start(log)
     try:
         gateway = Gateway(_settings(), board.load())
