@@ -9,7 +9,6 @@ import json
 import os
 import sys
 
-TREES = ("a", "b")
 STARTS = 3
 
 
@@ -33,7 +32,7 @@ def marker():
             if e.args[0] != 2:
                 said = ""
             continue
-        for tree in TREES:
+        for tree in ("a", "b"):
             if text == tree.encode() + b"\n":
                 return tree
         # Half of a new marker says nothing; half of the marker itself is damage.
@@ -64,7 +63,7 @@ def choose():
     if wanted is None and flat:
         return None
     best = (2, 0, "") if flat else (-1, 0, "")
-    for tree in TREES:
+    for tree in ("a", "b"):
         made = whole(tree)
         if made is None:
             continue

@@ -1,6 +1,5 @@
 """Puts the firmware on a board: compile, lay out, copy by mpremote, check what arrived."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -26,20 +25,20 @@ _BUSY = (
 _ABSENT = ("no such file", "no device found", "could not open port", "cannot find")
 
 
-def _compile(source: Path, name: str, out: Path) -> Path:
+def _compile(source: Path, name: str, out: Path, abi: str | None = None) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(compile_source(source.read_bytes(), name))
+    out.write_bytes(compile_source(source.read_bytes(), name, abi))
     return out
 
 
-def build_firmware(out: Path, source: Path = FIRMWARE / "rootlet") -> list[Path]:
+def build_firmware(out: Path, source: Path = FIRMWARE / "rootlet", abi: str | None = None) -> list[Path]:
     """Compile the firmware package.
 
-    Args: out: folder for the .mpy files. source: the package.
+    Args: out: folder for the .mpy files. source: the package. abi: .mpy version, see mpy.abi; the newest if None.
     Returns the .mpy files. Raises Failure naming the file and the compiler's message.
     """
     files = sorted(source.glob("*.py"))
-    return [_compile(path, f"rootlet/{path.name}", out / f"{path.stem}.mpy") for path in files]
+    return [_compile(path, f"rootlet/{path.name}", out / f"{path.stem}.mpy", abi) for path in files]
 
 
 def _put(source: Path, target: Path, secret: bool = False) -> None:
@@ -92,26 +91,15 @@ def _check_identity(cert: Path, key: Path) -> None:
         raise Failure("certificate and key do not belong together", f"{key} is not the key of {cert}", fix)
 
 
-def stage(
-    out: Path,
+def check(
     *,
-    board: str = DEFAULT_BOARD,
     config: Path | None = None,
-    trust: Path | None = None,
     roots: Path | None = None,
     cert: Path | None = None,
     key: Path | None = None,
     psk: Path | None = None,
-) -> Path:
-    """Lay out what goes onto the board's file system.
-
-    Args:
-        out: folder for the tree; it must be absent or empty. board: an id of boards/.
-        config: configuration, checked here. trust: cert module, .py or .mpy. roots: root store.
-        cert, key: the device's certificate and private key, DER. psk: its raw pre-shared key, in place of those.
-    Returns out. Raises Failure.
-    """
-    facts = boards.load(board)
+) -> None:
+    """Refuse what must not, or cannot usefully, go onto a board; arguments as of stage(). Raises Failure."""
     if config:
         checked = _check_config(config)
         if psk and checked["mqtt"]["psk"] != BOARD_PSK:
@@ -123,11 +111,36 @@ def stage(
         _check_identity(cert, key)
     if psk:
         shared_keys.check_raw(psk)
+
+
+def stage(
+    out: Path,
+    *,
+    board: str = DEFAULT_BOARD,
+    config: Path | None = None,
+    trust: Path | None = None,
+    roots: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
+    psk: Path | None = None,
+    abi: str | None = None,
+) -> Path:
+    """Lay out what goes onto the board's file system.
+
+    Args:
+        out: folder for the tree; it must be absent or empty. board: an id of boards/.
+        config: configuration, checked here. trust: cert module, .py or .mpy. roots: root store.
+        cert, key: the device's certificate and private key, DER. psk: its raw pre-shared key, in place of those.
+        abi: the .mpy version that the board loads, see mpy.abi; the newest if None.
+    Returns out. Raises Failure.
+    """
+    facts = boards.load(board)
+    check(config=config, roots=roots, cert=cert, key=key, psk=psk)
     if out.exists() and any(out.iterdir()):
         raise Failure(f"{out} is not empty", "files of an earlier run would go onto the board too", f"rm -r {out}")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    build_firmware(out / "rootlet")
-    _compile(umqtt.fetch() / "umqtt" / "simple.py", "umqtt/simple.py", out / "umqtt" / "simple.mpy")
+    build_firmware(out / "rootlet", abi=abi)
+    _compile(umqtt.fetch() / "umqtt" / "simple.py", "umqtt/simple.py", out / "umqtt" / "simple.mpy", abi)
     for name in ("boot.py", "main.py"):
         _put(FIRMWARE / name, out / name)
     _put(BOARDS / f"{facts['id']}.json", out / "board.json")
@@ -175,65 +188,19 @@ def run_on_board(port: str, script: Path, timeout_s: float = 60) -> str:
     return _mpremote(port, "run", str(script), timeout_s=timeout_s)
 
 
-_SHA_SCRIPT = """
-import binascii, hashlib, os
-def walk(path):
-    for name, kind, *_ in os.ilistdir(path or "/"):
-        full = path + "/" + name
-        if kind == 0x4000:
-            if full not in ("/rom",):
-                walk(full)
-        else:
-            h = hashlib.sha256()
-            with open(full, "rb") as f:
-                while True:
-                    piece = f.read(512)
-                    if not piece:
-                        break
-                    h.update(piece)
-            print("sha", binascii.hexlify(h.digest()).decode(), full[1:])
-walk("")
-"""
-
-
-def _digests(port: str) -> dict[str, str]:
-    output = _mpremote(port, "exec", _SHA_SCRIPT)
-    rows = [line.split(" ", 2) for line in output.splitlines() if line.startswith("sha ")]
-    return {name.strip(): digest for _, digest, name in rows}
-
-
 def copy_to_board(port: str, tree: Path) -> list[str]:
-    """Copy a staged tree onto the board and check every file by its SHA-256; unchanged files are skipped.
+    """Make a staged tree the version that the board starts next; each file is read back by its SHA-256.
 
     Args: port: serial port or pseudo-terminal.
-    Returns the names that were copied. Raises Failure.
+    Returns the names that went over the wire. Raises Failure.
     """
-    wanted = {
-        path.relative_to(tree).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(tree.rglob("*"))
-        if path.is_file()
-    }
-    there = _digests(port)
-    changed = [name for name, digest in wanted.items() if there.get(name) != digest]
-    if changed:
-        folders = {str(Path(name).parent) for name in changed} - {"."}
-        present = {str(Path(name).parent) for name in there}
-        arguments: list[str] = []
-        for folder in sorted(folders - present):
-            arguments += ["exec", f"import os\ntry:\n os.mkdir({folder!r})\nexcept OSError:\n pass", "+"]
-        # main.py last: a copy that is cut off must not leave a board that starts half of the firmware.
-        for name in sorted(changed, key=lambda name: name == "main.py"):
-            arguments += ["fs", "cp", name, f":{name}", "+"]
-        _mpremote(port, *arguments[:-1], cwd=tree)
-        there = _digests(port)
-    wrong = [name for name, digest in wanted.items() if there.get(name) != digest]
-    if wrong:
-        raise Failure(
-            "the copy on the board differs",
-            f"SHA-256 of {', '.join(wrong[:3])} is another",
-            "deploy again; is its flash full?",
-        )
-    return changed
+    from host_tools import trees
+
+    board = trees.ask(port)
+    made = trees.plan(board, tree)
+    if not made.unchanged:
+        trees.apply(board, made)
+    return sorted(made.sent)
 
 
 def slot_in_use(port: str) -> str:
@@ -243,15 +210,23 @@ def slot_in_use(port: str) -> str:
     return next((row[1] for row in rows if len(row) == 2 and row[0] == "slot"), "")
 
 
-def find_port() -> str:
-    """The serial port of the only board plugged in.
+def find_port(serial: str | None = None, device: str = "") -> str:
+    """The serial port of the board with this USB serial number; of the only board plugged in, where that is None.
 
+    Args: device: for the commands in the error.
     Raises: Failure, with exit code 3 where there is none and 2, listing the commands, where there are several.
     """
     from serial.tools import list_ports
 
     # A board is a USB device; serial ports built into the computer have no vendor id.
     found = [port for port in list_ports.comports() if port.vid is not None]
+    named = ", ".join(f"{port.device} ({port.serial_number or 'no serial number'})" for port in found)
+    if serial is not None:
+        ours = [port for port in found if port.serial_number == serial]
+        if ours:
+            return str(ours[0].device)
+        because = f"no USB device has the serial number {serial}; there: {named or 'none'}"
+        raise Failure(f"the board of '{device}' is not plugged in", because, "mpremote devs", Exit.NO_DEVICE)
     if not found:
         raise Failure(
             "no board found",
@@ -260,9 +235,9 @@ def find_port() -> str:
             Exit.NO_DEVICE,
         )
     if len(found) > 1:
-        choices = "  or  ".join(f"rootlet deploy --port {port.device}" for port in found)
-        names = ", ".join(f"{port.device} ({port.serial_number or 'no serial number'})" for port in found)
-        raise Failure("several boards found", names, choices, Exit.USAGE)
+        command = f"rootlet deploy {device}".strip()
+        choices = "  or  ".join(f"{command} --port {port.device}" for port in found)
+        raise Failure("several boards found", named, choices, Exit.USAGE)
     return str(found[0].device)
 
 

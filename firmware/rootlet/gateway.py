@@ -282,7 +282,7 @@ async def main():
     try:
         trees.settle()
     except OSError as e:
-        log("error", "the flash refuses: %s" % e)
+        log("error", "flash: %s" % e)
     slots.start(log)
     try:
         gateway = Gateway(_settings(), board.load())

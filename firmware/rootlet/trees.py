@@ -76,6 +76,6 @@ def confirm(log):
             f.write("ok\n")
         _drop(tree + "/former")
     except OSError as e:
-        log("trees", "the flash refuses: %s" % e)
+        log("trees", "flash: %s" % e)
         return
     log("trees", tree[1:] + " works: its trial is over")

@@ -1,4 +1,4 @@
-"""The board's part of a deployment. `rootlet deploy` sends it after boot.py, whose names it may use; nothing stays.
+"""The board's part of a deployment. Sent after boot.py and rootlet/trees.py, whose names it uses; nothing stays.
 
 The order makes it safe to cut off: the tree that runs is never touched; the other one loses its `complete` first, gets
 it back last, when every file has been read back; then the files at the root, then the marker.
@@ -11,14 +11,6 @@ import os
 import sys
 
 _PIECE = 1024
-
-
-def _there(name):
-    try:
-        os.stat(name)
-        return True
-    except OSError:
-        return False
 
 
 def _remove(name):
@@ -69,9 +61,15 @@ def walk(folder):
 
 def running():
     """The tree that boot.py takes: "a", "b" or None."""
-    for path in sys.path:
-        if path in ("/app_a", "/app_b"):
-            return path[-1]
+    tree = current()
+    return tree[-1] if tree else None
+
+
+def refuge(tree):
+    """A tree other than this one that has worked and is whole, or None."""
+    for other in "ab":
+        if other != tree and whole(other) is not None and _there("app_" + other + "/tried"):
+            return other
     return None
 
 
@@ -80,30 +78,24 @@ def facts(folders, names):
 
     Args: folders: walked, where they are there. names: files at the root.
     """
-    try:
-        from rootlet import trees
-
-        trees.settle()
-    except (ImportError, AttributeError, OSError):
-        pass  # another program, or none yet
+    if not _there("boot.py") and _there("boot.py.new"):
+        os.rename("boot.py.new", "boot.py")  # see replace()
+    settle()
     tree = running()
     space = os.statvfs("/")
     i = sys.implementation
-    print(
-        "facts",
-        json.dumps(
-            {
-                "micropython": ".".join([str(n) for n in i.version[:3]]),
-                "mpy": getattr(i, "_mpy", None),
-                "active": tree,
-                "tried": bool(tree) and _there("app_" + tree + "/tried"),
-                "marker": _there("app"),
-                "flat": _there("rootlet"),
-                "slot": _there("slot"),
-                "free": space[0] * space[3],
-            }
-        ),
-    )
+    said = {
+        "micropython": ".".join([str(n) for n in i.version[:3]]),
+        "mpy": getattr(i, "_mpy", None),
+        "active": tree,
+        "tried": bool(tree) and _there("app_" + tree + "/tried"),
+        "marker": marker(),
+        "refuge": refuge(tree),
+        "flat": _there("rootlet"),
+        "slot": _there("slot"),
+        "free": space[0] * space[3],
+    }
+    print("facts", json.dumps(said))
     for folder in folders:
         for name in walk(folder):
             print("sha", *digest(name), name)
@@ -206,6 +198,16 @@ def switch(tree):
     with open("app.new", "w") as f:
         f.write(tree + "\n")
     replace("app")
+
+
+def back(tree):
+    """Go back to a tree, or to the program beside main.py (None), and to the state that goes with it."""
+    switch(tree)
+    for path in TREES:
+        if path in sys.path:
+            sys.path.remove(path)
+    start()
+    settle()
 
 
 def tidy(names):
