@@ -228,7 +228,7 @@ def confirm(board: Board, tree: str, former: str | None, wait_s: float, say: Say
     """
     from host_tools import rotate
 
-    wanted = (rf"boot: app_{tree}\b", "gateway: rootlet starts", "mqtt: first reading published")
+    wanted = (rf"boot: app_{tree}$", "gateway: rootlet starts", "mqtt: first reading published")
     try:
         fact = rotate.restart_and_wait(board.port, wanted, wait_s)
     except Failure as e:

@@ -1,4 +1,4 @@
-"""boot.py, trees, and the board's part of a deployment: cut off at every change of the flash, a whole version starts."""
+"""boot.py, trees, the board's part of a deployment: cut off at every change of the flash, a whole version starts."""
 
 import binascii
 import gc
@@ -303,7 +303,7 @@ def cut_everywhere(prepare, act, before, after):
             try:
                 found = running()
             except Exception as e:
-                raise AssertionError("cut %d, fat %s: %r; %s" % (cut_at, fat, e, sorted(os.listdir(FLASH))))
+                raise AssertionError("cut %d, fat %s: %r; %s" % (cut_at, fat, e, sorted(os.listdir(FLASH)))) from None
             assert found in (before, after), (cut_at, fat, found)
             seen.add(found)
             if ended:
