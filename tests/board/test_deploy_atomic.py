@@ -172,9 +172,10 @@ def test_cut_off_at_random_moments(site: Site) -> None:
             assert is_old != is_new, where
             outcomes["new" if is_new else "old"] += 1
             install(board, new, QUIET)
-            at = board.position
-            assert site.matches(site.runs(board, restarted(board)), new), where
-            board.wait_for("mqtt: connected", 20, at)
+            at = restarted(board)
+            folder = site.runs(board, at)
+            board.wait_for("mqtt: connected", 20, at)  # by then the configuration is the tree's own
+            assert site.matches(folder, new), where
             old = new
     finally:
         board.stop()
