@@ -7,6 +7,9 @@ import time
 
 import machine
 
+for name in ("marker", "whole", "choose", "start"):  # boot.py's, whose memory is wanted
+    globals().pop(name, None)
+
 
 def size(name):
     """Bytes in a file; -1 where there is none."""

@@ -126,13 +126,15 @@ def test_the_course_of_deployments(site: Site) -> None:
         assert site.matches("app_a", one)
 
 
-def in_a_process(port: str, tree: Path) -> None:
+def in_a_process(port: str, tree: Path, begun: Any) -> None:
     """A deployment that leads a process group, so that it can be killed with the mpremote it has started."""
     os.setsid()
+    begun.set()
     with contextlib.suppress(Failure):
         install(SimpleNamespace(port=port), tree)  # type: ignore[arg-type]
 
 
+@pytest.mark.timeout(60 + 15 * CUTS)
 def test_cut_off_at_random_moments(site: Site) -> None:
     """kill -9 of the command, and the board's power: either version starts, whole; then a deployment finishes."""
     seed = random.SystemRandom().randrange(1 << 32)
@@ -153,8 +155,10 @@ def test_cut_off_at_random_moments(site: Site) -> None:
             new = site.version()
             moment = chance.uniform(0.1, whole)
             where = f"seed {seed}, cut {i} after {moment:.3f} s of {whole:.1f}"
-            process = context.Process(target=in_a_process, args=(board.port, new))
+            begun = context.Event()
+            process = context.Process(target=in_a_process, args=(board.port, new, begun))
             process.start()
+            assert begun.wait(20)
             process.join(moment)
             if i % 2:
                 board.stop()  # kill -9 of the interpreter, and the terminal is gone
@@ -171,7 +175,7 @@ def test_cut_off_at_random_moments(site: Site) -> None:
             is_old, is_new = site.matches(folder, old), site.matches(folder, new)
             assert is_old != is_new, where
             outcomes["new" if is_new else "old"] += 1
-            install(board, new, QUIET)
+            deploy.copy_to_board(board.port, new)
             at = restarted(board)
             folder = site.runs(board, at)
             board.wait_for("mqtt: connected", 20, at)  # by then the configuration is the tree's own
@@ -181,3 +185,200 @@ def test_cut_off_at_random_moments(site: Site) -> None:
         board.stop()
     assert outcomes["old"], outcomes
     print(f"\n{CUTS} cuts: {outcomes}; a whole deployment takes {whole:.1f} s")
+
+
+def deaf(settings: dict[str, Any]) -> None:
+    settings["mqtt"]["port"] = 1
+
+
+def test_a_version_that_does_not_publish_is_taken_back(site: Site) -> None:
+    with site.board() as board:
+        one = site.version()
+        install(board, one)
+        bad = site.version(deaf)
+        with pytest.raises(Failure, match="the board runs the former one again") as e:
+            install(board, bad, trees.Options(wait_s=2))
+        assert e.value.code == Exit.FAILED
+        assert "TCP_REFUSED" in e.value.because
+        at = board.position - 1
+        board.wait_for("mqtt: connected", 20, at)
+        assert site.matches("app_a", one)  # its configuration too
+        assert (site.flash / "app").read_text() == "a\n"
+        # The same, corrected.
+        two = site.version()
+        install(board, two)
+        assert site.matches("app_b", two)
+
+
+def test_a_first_version_that_does_not_publish_has_nothing_to_go_back_to(site: Site) -> None:
+    with site.board() as board:
+        with pytest.raises(Failure, match="no former version"):
+            install(board, site.version(deaf), trees.Options(wait_s=1))
+        at = board.position
+        good = site.version()
+        install(board, good)
+        board.wait_for("trees: app_b works", 5, at)
+        assert site.matches("app_b", good)
+
+
+def test_a_tree_that_crashes_goes_back_by_itself(site: Site) -> None:
+    with site.board() as board:
+        one = site.version()
+        install(board, one)
+        bad = site.version()
+        (bad / "rootlet" / "gateway.mpy").unlink()
+        (bad / "rootlet" / "gateway.py").write_text("raise ValueError('a mistake')\n")
+        install(board, bad, QUIET)
+        at = board.wait_for("boot: app_b does not connect; going back", 30) and 0
+        board.wait_for("mqtt: first reading published", 20, at)
+        assert board.output.count("ValueError: a mistake") == 3
+        board.wait_for("boot: app_a$", 5)
+        assert site.matches("app_a", one)
+
+
+def test_three_starts_that_are_cut_short(site: Site) -> None:
+    """A board on trial that is reset each time before it has connected."""
+    with site.board() as board:
+        one = site.version()
+        install(board, one)
+        deploy.copy_to_board(board.port, site.version(deaf))
+        for _ in range(3):
+            at = restarted(board)
+            assert site.runs(board, at) == "app_b"
+            board.wait_for("error: TCP_REFUSED", 20, at)
+        at = restarted(board)
+        assert site.runs(board, at) == "app_a"
+        board.wait_for("mqtt: connected", 20, at)
+        assert site.matches("app_a", one)
+
+
+FLAT_MAIN = "import asyncio\n\nfrom rootlet import gateway\n\nasyncio.run(gateway.main())\n"
+
+
+def test_a_board_with_the_program_at_its_root_moves(site: Site) -> None:
+    shutil.rmtree(site.flash)
+    shutil.copytree(site.staged, site.flash)
+    (site.flash / "boot.py").write_text("import gc\n\ngc.collect()\n")
+    (site.flash / "main.py").write_text(FLAT_MAIN)
+    (site.flash / "rootlet" / "trees.mpy").touch()
+    with site.board() as board:
+        board.wait_for("mqtt: connected", 20)
+        one = site.version()
+        # A board's trust roots stay, where none are given.
+        (one / "trust_roots.mpy").unlink()
+        with pytest.raises(Failure, match="runs the former one"):
+            install(board, site.version(deaf), trees.Options(wait_s=1))
+        at = board.position - 1
+        board.wait_for("mqtt: connected", 20, at)
+        lines = install(board, one, trees.Options(wait_s=20, delete=True))
+        assert "runs the program at its root" in lines[0]
+        assert any(line.startswith("deleted 3") for line in lines), lines
+        left = sorted(path.name for path in site.flash.iterdir())
+        assert left == [
+            "app", "app_a", "boot.py", "clock.json", "config.json", "device.crt.der", "device.key.der", "main.py"
+        ]  # fmt: skip
+        board.wait_for("mqtt: connected", 20, board.position - 1)
+        assert (site.flash / "app_a" / "trust_roots.mpy").read_bytes() == site.roots.compiled.read_bytes()
+
+
+def test_a_full_flash(site: Site) -> None:
+    with site.board() as board:
+        one, two = site.version(), site.version()
+        install(board, one)
+        board.update_script({**SCRIPT, "faults": {"flash_full": True}})
+        with pytest.raises(Failure):
+            install(board, two)
+        board.update_script(SCRIPT)
+        at = restarted(board)
+        assert site.runs(board, at) == "app_a"
+        board.wait_for("mqtt: connected", 20, at)
+        assert site.matches("app_a", one)
+        install(board, two)
+        (two / "roots.bin").write_bytes(bytes(900_000))
+        with pytest.raises(Failure, match="too full"):
+            install(board, two)
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "firmware")])}
+    line = [sys.executable, "-m", "host_tools", "deploy", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=60, check=False, cwd=folder)
+
+
+def test_the_command(site: Site) -> None:
+    with site.board() as board:
+        given = ["--port", board.port, "--config", str(site.folder / "config.json"), "--trust", str(site.roots.module)]
+        given += ["--cert", str(site.device.cert_der), "--key", str(site.device.key_der)]
+        done = command(site.folder, *given, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert "plan: copy" in done.stdout and not (site.flash / "app").exists()
+        done = command(site.folder, *given, "--wait", "20")
+        assert done.returncode == 0, done.stderr
+        assert "the board publishes" in done.stdout
+        began = time.monotonic()
+        done = command(site.folder, *given)
+        assert "copy 0 files, 0 bytes" in done.stdout and "restarted" in done.stdout
+        assert time.monotonic() - began < 3
+        board.wait_for("mqtt: connected", 20, board.position - 1)
+        config = json.loads((site.folder / "config.json").read_text())
+        deaf(config)
+        (site.folder / "config.json").write_text(json.dumps(config))
+        done = command(site.folder, *given, "--wait", "2")
+        assert done.returncode == Exit.FAILED
+        assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "because", "try"]
+        assert "TCP_REFUSED" in done.stderr
+
+
+def project(site: Site) -> SimpleNamespace:
+    folder = site.folder / "build" / "devices"
+    devices = tuple(SimpleNamespace(id=name, board="pico_w", serial=None) for name in ("dev-1", "dev-2"))
+
+    def device(name: str | None) -> SimpleNamespace:
+        return next(one for one in devices if one.id == (name or "dev-1"))
+
+    return SimpleNamespace(devices=devices, device=device, out=lambda name: folder / name)
+
+
+def test_a_project_and_watching_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = ModuleType("host_tools.project")
+    module.find, module.load = lambda: site.folder, lambda _: project(site)
+    monkeypatch.setitem(sys.modules, "host_tools.project", module)
+    out = site.folder / "build" / "devices" / "dev-1"
+    with site.board() as board:
+        [job] = deploy_jobs.from_project("dev-1", False, board.port)
+        assert [one.device for one in deploy_jobs.from_project(None, True, None)] == ["dev-1", "dev-2"]
+        with pytest.raises(Failure, match="is not provisioned") as e:
+            deploy_jobs.run([job], PATIENT, print)
+        assert "rootlet provision dev-1" in e.value.try_
+        out.mkdir(parents=True)
+        for source, name in (
+            (site.folder / "config.json", "config.json"), (site.roots.compiled, "trust_roots.mpy"),
+            (site.device.cert_der, "device.crt.der"), (site.device.key_der, "device.key.der"),
+        ):  # fmt: skip
+            shutil.copy(source, out / name)
+        lines: list[str] = []
+        watching = threading.Event()
+        ended = threading.Event()
+
+        def say(line: str) -> None:
+            lines.append(line)
+            if line.startswith("watching"):
+                watching.set()
+
+        thread = threading.Thread(
+            target=deploy_jobs.watch, args=([job], PATIENT, say), kwargs={"going": lambda: not ended.is_set()}
+        )
+        thread.start()
+        try:
+            assert watching.wait(30), lines
+            assert (site.flash / "app").read_text() == "a\n", lines
+            watching.clear()
+            config = json.loads((out / "config.json").read_text())
+            config["mqtt"]["keepalive_s"] = 33
+            (out / "config.json").write_text(json.dumps(config))
+            assert watching.wait(30), lines
+        finally:
+            ended.set()
+            thread.join(30)
+        assert (site.flash / "app").read_text() == "b\n", lines
+        assert json.loads((site.flash / "config.json").read_text())["mqtt"]["keepalive_s"] == 33
