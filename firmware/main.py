@@ -1,14 +1,12 @@
 """Started by MicroPython after boot.py: counts the starts of a tree on trial, then runs the gateway."""
 
 import asyncio
+import gc
 import os
 import sys
 import time
 
 import machine
-
-for name in ("marker", "whole", "choose", "start"):  # boot.py's, whose memory is wanted
-    globals().pop(name, None)
 
 
 def size(name):
@@ -35,6 +33,7 @@ if tree and trial:
 try:
     from rootlet import gateway
 
+    gc.collect()
     asyncio.run(gateway.main())
 except Exception as e:
     sys.print_exception(e)
