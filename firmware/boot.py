@@ -73,11 +73,11 @@ def choose():
         else:
             rank = 3 if tried else tree == wanted
         best = max(best, (rank, made, tree))
-    tree = best[2] or None
-    if wanted is not None and tree != wanted:
+    chosen = best[2] or None
+    if wanted is not None and chosen != wanted:
         why = "does not connect" if wanted and whole(wanted) is not None else "is not whole"
         print("boot: %s; going back" % ("app_%s %s" % (wanted, why) if wanted else "the marker cannot be read"))
-    return tree
+    return chosen
 
 
 def start():
