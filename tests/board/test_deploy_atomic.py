@@ -25,8 +25,8 @@ from host_tools.paths import ROOT
 from host_tools.sim.board import VirtualBoard
 from tests.board.test_rotate import SCRIPT, Lab
 
-CUTS = int(os.environ.get("ROOTLET_DEPLOY_CUTS", "16"))
-PARTS = 6
+CUTS = int(os.environ.get("ROOTLET_DEPLOY_CUTS", "15"))
+PARTS = 4
 OWN = ("complete", "complete.new", "tried", "starts")
 QUIET = trees.Options(wait_s=None)
 PATIENT = trees.Options(wait_s=20)
@@ -382,3 +382,15 @@ def test_a_project_and_watching_it(site: Site, monkeypatch: pytest.MonkeyPatch) 
             thread.join(30)
         assert (site.flash / "app").read_text() == "b\n", lines
         assert json.loads((site.flash / "config.json").read_text())["mqtt"]["keepalive_s"] == 33
+
+
+def test_a_rotation_outlives_the_next_version(site: Site) -> None:
+    with site.board() as board:
+        install(board, site.version())
+        site.rotate(board, days=30)
+        rotated = site.issued()
+        assert (site.flash / "slot").read_text() == "a\n"
+        del site.relay.seen[:]
+        lines = install(board, site.version())
+        assert any("rotated files" in line for line in lines)
+        assert (site.flash / "slot").read_text() == "a\n" and rotated in site.relay.seen
