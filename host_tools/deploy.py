@@ -22,6 +22,9 @@ _BUSY = (
     "could not exclusively lock",
     "resource temporarily unavailable",
 )
+# mpremote interrupts the board's program once; where that falls into its start it may be lost. Nothing has run then.
+_NOT_STOPPED = "could not enter raw repl"
+_ATTEMPTS = 3
 _ABSENT = ("no such file", "no device found", "could not open port", "cannot find")
 
 
@@ -162,9 +165,12 @@ def _mpremote(port: str, *arguments: str, timeout_s: float = _COPY_TIMEOUT_S, cw
     """Run mpremote; its failures become Failure with an exit code by kind."""
     command = [sys.executable, "-m", "mpremote", "connect", port, *arguments]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, cwd=cwd
-        )
+        for _ in range(_ATTEMPTS):
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, cwd=cwd
+            )
+            if not done.returncode or _NOT_STOPPED not in (done.stderr + done.stdout).lower():
+                break
     except subprocess.TimeoutExpired:
         raise Failure(
             f"the board on {port} does not answer",

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pty
+import subprocess
 import termios
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,20 @@ def test_several_devices_are_all_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Failure, match="2 of 3 devices failed: a, b") as e:
         deploy_jobs.run([deploy_jobs.Job("pico_w", device=name) for name in "abc"], trees.Options(), lambda _: None)
     assert tried == ["a", "b", "c"] and e.value.code == Exit.NO_DEVICE
+
+
+def test_a_program_that_was_not_stopped_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [(1, "mpremote: could not enter raw repl"), (0, "done")]
+
+    def run(command: list[str], **_: Any) -> Any:
+        code, text = said.pop(0)
+        return subprocess.CompletedProcess(command, code, text, "")
+
+    monkeypatch.setattr(deploy.subprocess, "run", run)
+    assert deploy._mpremote("x", "eval", "1") == "done"
+    said[:] = [(1, "could not enter raw repl")] * 3
+    with pytest.raises(Failure, match="refused"):
+        deploy._mpremote("x", "eval", "1")
+    said[:] = [(1, "OSError: 28")]
+    with pytest.raises(Failure, match="refused"):
+        deploy._mpremote("x", "eval", "1")
