@@ -69,7 +69,7 @@ def _result_rows(output: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _board(folder: Path, job: dict[str, Any], script: Path, **parts: Path) -> list[dict[str, Any]]:
+def _board(folder: Path, job: dict[str, Any], script: Path, **parts: Any) -> list[dict[str, Any]]:
     """Run a script on a virtual Pico W with the firmware and the given parts; returns its result lines."""
     deploy.stage(folder, board="pico_w", **parts)
     for started in ("boot.py", "main.py"):

@@ -1,6 +1,5 @@
 """Puts the firmware on a board: compile, lay out, copy by mpremote, check what arrived."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -24,23 +23,26 @@ _BUSY = (
     "could not exclusively lock",
     "resource temporarily unavailable",
 )
+# mpremote interrupts the board's program once; where that falls into its start it may be lost. Nothing has run then.
+_NOT_STOPPED = "could not enter raw repl"
+_ATTEMPTS = 3
 _ABSENT = ("no such file", "no device found", "could not open port", "cannot find")
 
 
-def _compile(source: Path, name: str, out: Path) -> Path:
+def _compile(source: Path, name: str, out: Path, abi: str | None = None) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(compile_source(source.read_bytes(), name))
+    out.write_bytes(compile_source(source.read_bytes(), name, abi))
     return out
 
 
-def build_firmware(out: Path, source: Path = FIRMWARE / "rootlet") -> list[Path]:
+def build_firmware(out: Path, source: Path = FIRMWARE / "rootlet", abi: str | None = None) -> list[Path]:
     """Compile the firmware package.
 
-    Args: out: folder for the .mpy files. source: the package.
+    Args: out: folder for the .mpy files. source: the package. abi: .mpy version, see mpy.abi; the newest if None.
     Returns the .mpy files. Raises Failure naming the file and the compiler's message.
     """
     files = sorted(source.glob("*.py"))
-    return [_compile(path, f"rootlet/{path.name}", out / f"{path.stem}.mpy") for path in files]
+    return [_compile(path, f"rootlet/{path.name}", out / f"{path.stem}.mpy", abi) for path in files]
 
 
 def _put(source: Path, target: Path, secret: bool = False) -> None:
@@ -100,6 +102,45 @@ def _check_trust(trust: Path | None, roots: Path | None) -> None:
         root_store.opened(roots)
 
 
+def _check_device(device: str, cert: Path) -> None:
+    """The broker's access list goes by the certificate's name: under another one every reading is lost in silence."""
+    from cryptography import x509
+
+    names = x509.load_der_x509_certificate(cert.read_bytes()).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    named = str(names[0].value) if names else ""
+    if named != device:
+        raise Failure(
+            f"the certificate is for '{named}', the configuration for '{device}'",
+            "the broker's access list goes by the certificate's name",
+            f'rootlet ca issue device {device}, or "device": "{named}" in the configuration',
+            Exit.USAGE,
+        )
+
+
+def check(
+    *,
+    config: Path | None = None,
+    trust: Path | None = None,
+    roots: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
+    psk: Path | None = None,
+) -> None:
+    """Refuse what must not, or cannot usefully, go onto a board; arguments as of stage(). Raises Failure."""
+    if config:
+        checked = _check_config(config)
+        if psk and checked["mqtt"]["psk"] != BOARD_PSK:
+            fix = f'"psk": "{BOARD_PSK}" in mqtt of {config}'
+            raise Failure("the configuration does not use the key", f"mqtt.psk is not {BOARD_PSK}", fix, Exit.USAGE)
+    _check_trust(trust, roots)
+    if cert and key:
+        check_identity(cert, key)
+        if config:
+            _check_device(checked["device"], cert)
+    if psk:
+        shared_keys.check_raw(psk)
+
+
 def stage(
     out: Path,
     *,
@@ -110,6 +151,7 @@ def stage(
     cert: Path | None = None,
     key: Path | None = None,
     psk: Path | None = None,
+    abi: str | None = None,
 ) -> Path:
     """Lay out what goes onto the board's file system.
 
@@ -117,24 +159,16 @@ def stage(
         out: folder for the tree; it must be absent or empty. board: an id of boards/.
         config: configuration, checked here. trust: cert module, .py or .mpy. roots: root store.
         cert, key: the device's certificate and private key, DER. psk: its raw pre-shared key, in place of those.
+        abi: the .mpy version that the board loads, see mpy.abi; the newest if None.
     Returns out. Raises Failure.
     """
     facts = boards.load(board)
-    if config:
-        checked = _check_config(config)
-        if psk and checked["mqtt"]["psk"] != BOARD_PSK:
-            fix = f'"psk": "{BOARD_PSK}" in mqtt of {config}'
-            raise Failure("the configuration does not use the key", f"mqtt.psk is not {BOARD_PSK}", fix, Exit.USAGE)
-    _check_trust(trust, roots)
-    if cert and key:
-        check_identity(cert, key)
-    if psk:
-        shared_keys.check_raw(psk)
+    check(config=config, trust=trust, roots=roots, cert=cert, key=key, psk=psk)
     if out.exists() and any(out.iterdir()):
         raise Failure(f"{out} is not empty", "files of an earlier run would go onto the board too", f"rm -r {out}")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    build_firmware(out / "rootlet")
-    _compile(umqtt.fetch() / "umqtt" / "simple.py", "umqtt/simple.py", out / "umqtt" / "simple.mpy")
+    build_firmware(out / "rootlet", abi=abi)
+    _compile(umqtt.fetch() / "umqtt" / "simple.py", "umqtt/simple.py", out / "umqtt" / "simple.mpy", abi)
     for name in ("boot.py", "main.py"):
         _put(FIRMWARE / name, out / name)
     # How firmware is flashed is of no use on the board.
@@ -157,9 +191,12 @@ def _mpremote(port: str, *arguments: str, timeout_s: float = _COPY_TIMEOUT_S, cw
     """Run mpremote; its failures become Failure with an exit code by kind."""
     command = [sys.executable, "-m", "mpremote", "connect", port, *arguments]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, cwd=cwd
-        )
+        for _ in range(_ATTEMPTS):
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, cwd=cwd
+            )
+            if not done.returncode or _NOT_STOPPED not in (done.stderr + done.stdout).lower():
+                break
     except subprocess.TimeoutExpired:
         raise Failure(
             f"the board on {port} does not answer",
@@ -183,67 +220,19 @@ def run_on_board(port: str, script: Path, timeout_s: float = 60) -> str:
     return _mpremote(port, "run", str(script), timeout_s=timeout_s)
 
 
-_SHA_SCRIPT = """
-import binascii, hashlib, os
-def walk(path):
-    for name, kind, *_ in os.ilistdir(path or "/"):
-        full = path + "/" + name
-        if kind == 0x4000:
-            if full not in ("/rom",):
-                walk(full)
-        else:
-            h = hashlib.sha256()
-            with open(full, "rb") as f:
-                while True:
-                    piece = f.read(512)
-                    if not piece:
-                        break
-                    h.update(piece)
-            print("sha", binascii.hexlify(h.digest()).decode(), full[1:])
-walk("")
-"""
-
-
-def _digests(port: str) -> dict[str, str]:
-    output = _mpremote(port, "exec", _SHA_SCRIPT)
-    rows = [line.split(" ", 2) for line in output.splitlines() if line.startswith("sha ")]
-    return {name.strip(): digest for _, digest, name in rows}
-
-
 def copy_to_board(port: str, tree: Path) -> list[str]:
-    """Copy a staged tree onto the board and check every file by its SHA-256; unchanged files are skipped.
+    """Make a staged tree the version that the board starts next; each file is read back by its SHA-256.
 
     Args: port: serial port or pseudo-terminal.
-    Returns the names that were copied. Raises Failure.
+    Returns the names that went over the wire. Raises Failure.
     """
-    wanted = {
-        path.relative_to(tree).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(tree.rglob("*"))
-        if path.is_file()
-    }
-    there = _digests(port)
-    changed = [name for name, digest in wanted.items() if there.get(name) != digest]
-    if changed:
-        folders = {str(Path(name).parent) for name in changed} - {"."}
-        present = {str(Path(name).parent) for name in there}
-        arguments: list[str] = []
-        for folder in sorted(folders - present):
-            arguments += ["exec", f"import os\ntry:\n os.mkdir({folder!r})\nexcept OSError:\n pass", "+"]
-        # main.py last: a copy that is cut off must not leave a board that starts half of the firmware.
-        for name in sorted(changed, key=lambda name: name == "main.py"):
-            arguments += ["fs", "cp", name, f":{name}", "+"]
-        _mpremote(port, *arguments[:-1], cwd=tree)
-        there = _digests(port)
-    if "health.json" in there:  # crashes of what was there before: the board leaves safe mode
-        _mpremote(port, "exec", "import os; os.remove('health.json')")
-    wrong = [name for name, digest in wanted.items() if there.get(name) != digest]
-    if wrong:
-        raise Failure(
-            "the copy on the board differs",
-            f"SHA-256 of {', '.join(wrong[:3])} is another",
-            "deploy again; is its flash full?",
-        )
-    return changed
+    from host_tools import trees
+
+    board = trees.ask(port)
+    made = trees.plan(board, tree)
+    if not made.unchanged:
+        trees.apply(board, made)
+    return sorted(made.sent)
 
 
 def slot_in_use(port: str) -> str:

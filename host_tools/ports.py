@@ -2,11 +2,11 @@
 
 import contextlib
 import importlib
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from host_tools import find_board
 from host_tools.failure import Exit, Failure
 
 
@@ -28,10 +28,7 @@ class Target:
 
 def plugged_in() -> list[tuple[str, str | None]]:
     """(port, USB serial number) of every USB serial port, by port."""
-    from serial.tools import list_ports
-
-    # A board is a USB device; serial ports built into the computer have no vendor id.
-    return sorted((str(p.device), p.serial_number) for p in list_ports.comports() if p.vid is not None)
+    return [(one.port, one.serial) for one in find_board.connected()]
 
 
 def find_project(start: Path | None = None) -> Any:
@@ -59,23 +56,9 @@ def choose(device: str | None, port: str | None, command: str, project: Any = No
     """
     if port is not None:
         return Target(port)
-    there = plugged_in()
     serial = _serial_of(device, command, project)
-    if serial is not None:
-        for found, number in there:
-            if number == serial:
-                return Target(found, serial)
-        names = ", ".join(number or name for name, number in there) or "no board at all"
-        because = f"its USB serial number is {serial}; plugged in: {names}"
-        raise Failure(f"'{device}' is not plugged in", because, f"plug it in, or {command} --port PORT", Exit.NO_DEVICE)
-    if not there:
-        fix = "plug the board in by a cable that carries data; without a board: rootlet demo"
-        raise Failure("no board found", "no USB serial port is there", fix, Exit.NO_DEVICE)
-    if len(there) > 1:
-        names = ", ".join(f"{name} ({number or 'no serial number'})" for name, number in there)
-        choices = "  or  ".join(f"{command} --port {shlex.quote(name)}" for name, _ in there)
-        raise Failure("several boards found", names, choices, Exit.USAGE)
-    return Target(*there[0])
+    found = find_board.find(serial=serial, command=command)
+    return Target(found.port, serial or found.serial)
 
 
 def _serial_of(device: str | None, command: str, project: Any) -> str | None:

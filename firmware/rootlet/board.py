@@ -2,13 +2,14 @@
 
 import json
 
+from . import trees
 from .errors import RootletError
 
 
 def load(path="board.json"):
     """The board file as a dict (fields: see boards/). Raises RootletError CONFIG."""
     try:
-        with open(path) as f:
+        with open(trees.path(path)) as f:
             return json.load(f)
     except (OSError, ValueError):
         raise RootletError("CONFIG", "%s is absent or damaged" % path, "deploy again: `rootlet deploy`") from None

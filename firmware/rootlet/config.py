@@ -1,6 +1,7 @@
 """The board's configuration: JSON, checked key by key, with errors that name key, value, reason and fix."""
 
 import json
+import os
 
 from .errors import RootletError
 from .trust import pin_bytes
@@ -248,11 +249,10 @@ def check(data):
 def load(path="config.json"):
     """Read and check a configuration file. Raises RootletError CONFIG."""
     try:
-        with open(path) as f:
-            text = f.read(16385)
-        if len(text) > 16384:
+        if os.stat(path)[6] > 16384:
             raise RootletError("CONFIG", "%s is larger than 16 KB" % path, "shorten it")
-        data = json.loads(text)
+        with open(path) as f:
+            data = json.load(f)
     except OSError:
         raise RootletError("CONFIG", "%s cannot be read" % path, "copy one to the board: `rootlet deploy`") from None
     except ValueError:  # no JSON, or no text at all

@@ -6,20 +6,16 @@ import json
 import random
 import time
 
-from . import board, clock, health, https, leds, memory, mqtt, sensors, slots, trust, wifi
+from . import board, clock, health, https, leds, memory, mqtt, sensors, trees, trust, wifi
 from .dates import timestamp
-from .errors import RootletError, unload
+from .errors import RootletError
+from .start import log
 
 _FIRST_BACKOFF_MS = 1000
 _LONGEST_BACKOFF_MS = 60000
 _STABLE_MS = 60000
 _ACK_MS = 15000
 _IDLE_MS = 20
-
-
-def log(topic, text):
-    """One line on the console: seconds since boot, topic, text."""
-    print("[%8.3f] %s: %s" % (time.ticks_diff(time.ticks_ms(), 0) / 1000, topic, text))
 
 
 def backoff_ms(attempt):
@@ -95,6 +91,7 @@ class Gateway:
         self.wlan = None
         self.sequence = 0
         self.sent = 0
+        self.first = None  # packet id of the first reading, 0 once it is told
         self.client = self._client()
 
     def _load_trust(self, needs):
@@ -134,8 +131,16 @@ class Gateway:
         return self.settings["mqtt"]["topic"].replace("{device}", self.settings["device"]).replace("{sensor}", sensor)
 
     def _acknowledged(self, pid):
+        if not self.sent:
+            trees.confirm(log)
         self.sent += 1
         leds.blink()
+        if pid == self.first:
+            self._published_first()
+
+    def _published_first(self):
+        self.first = 0
+        log("mqtt", "first reading published")
 
     async def _sense(self, row):
         """Read one sensor for ever, from when the clock is good: a reading without a time is worth little."""
@@ -231,7 +236,11 @@ class Gateway:
                 text = reading(self.settings["device"], sensor, quantity, value, unit, seconds, sequence)
                 if not waiting:
                     heard = now
-                client.publish(self._topic(sensor), text, qos=qos)
+                pid = client.publish(self._topic(sensor), text, qos=qos)
+                if self.first is None:
+                    self.first = pid
+                    if not pid:
+                        self._published_first()
                 await asyncio.sleep_ms(0)
                 continue
             quiet = time.ticks_diff(now, heard)
@@ -284,24 +293,12 @@ class Gateway:
             await asyncio.sleep_ms(pause)
 
 
-def _settings():
-    """The checked configuration; then the checker, which is needed once only, gives its memory back."""
-    from . import config
-
+async def main(settings):
+    """Run for ever. What is missing on the flash is told, and ends the program. Args: settings: see start.settings."""
     try:
-        return slots.applied(config.load())
-    finally:
-        unload("config")
-
-
-async def main():
-    """Load what is on the flash and run. A wrong configuration is told, and ends the program."""
-    log("gateway", "rootlet starts, %d B free" % gc.mem_free())
-    slots.start(log)
-    try:
-        gateway = Gateway(_settings(), board.load())
+        gateway = Gateway(settings, board.load())
     except RootletError as e:
         log("error", e)
         return
-    health.start(gateway.settings, gateway.board)
+    health.start(settings, gateway.board)
     await gateway.run()

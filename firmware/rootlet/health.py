@@ -82,9 +82,9 @@ def run():
         from . import memory
 
         memory.reserve(_board().get("tls"))
-        from . import gateway
+        from . import start as program
 
-        asyncio.run(gateway.main())
+        asyncio.run(program.main())
     except Exception as e:
         _crash(e)
     except BaseException:  # Ctrl-C, machine.soft_reset()

@@ -140,9 +140,14 @@ def switch(slot):
 
 
 async def _connect():
-    from . import board, gateway
+    from . import board, memory, start
 
-    g = gateway.Gateway(gateway._settings(), board.load())
+    hardware = board.load()
+    memory.reserve(hardware.get("tls"))
+    settings = start.settings()
+    from . import gateway
+
+    g = gateway.Gateway(settings, hardware)
     await g._online()
     g.client.connect()
     g.client.disconnect()

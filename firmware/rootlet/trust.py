@@ -3,7 +3,7 @@
 import binascii
 import os
 
-from . import slots
+from . import slots, trees
 from .errors import RootletError
 
 _PIN = "sha256//"  # the form curl has
@@ -94,7 +94,8 @@ def load(module_name, now, needs=None, store_file=None):
     except (AttributeError, ValueError, SyntaxError, NotImplementedError):
         raise RootletError("TLS_NO_ROOTS", "cert module '%s' is damaged" % module_name) from None
     store = None
-    store_file = slots.path(store_file)
+    in_slot = slots.path(store_file)
+    store_file = in_slot if in_slot != store_file else trees.path(store_file)
     if store_file and _exists(store_file):
         from .store import Store
 

@@ -1,6 +1,5 @@
-"""`rootlet deploy`: the firmware, configuration and certificates onto a board."""
+"""`rootlet deploy`: the firmware, configuration and certificates onto a board, in one switch."""
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +9,25 @@ from host_tools.failure import Exit, Failure
 
 
 def deploy(
+    device: Annotated[str | None, typer.Argument(help="Which device of the project.")] = None,
     port: Annotated[
         str | None, typer.Option(help="Serial port; found by itself where one board is plugged in.")
     ] = None,
-    board: Annotated[str, typer.Option(help="Which board; see `rootlet boards --known`.")] = "pico_w",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every device of the project, one after the other.")
+    ] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove what former versions have left, once the new one works.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Deploy again whenever a source changes, until Ctrl-C.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, change nothing.")] = False,
+    wait: Annotated[float, typer.Option(help="Seconds for the board to publish its first reading.", min=1)] = 120,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Restart the board, but do not wait for it.")] = False,
+    board: Annotated[
+        str | None, typer.Option(help="Which board; see `rootlet boards --known`. [default: pico_w]")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration (JSON), checked first.")] = None,
     trust: Annotated[
         Path | None, typer.Option(help="Cert module of `rootlet certs embed`; its .mpy is taken if there.")
@@ -26,14 +40,16 @@ def deploy(
     psk: Annotated[
         Path | None, typer.Option(help="The device's pre-shared key (DEVICE.psk), in place of --cert and --key.")
     ] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="Restart the board afterwards.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", hidden=True)] = False,  # the board is always restarted
 ) -> None:
-    """Copy the firmware, and what is given, onto a board; files that are there already are skipped.
+    """Copy what has changed onto a board, switch to it, and wait for a reading; where none comes, the board goes back.
 
+    In a project its devices are deployed as provisioned; elsewhere, what the options give.
+
+    Example: rootlet deploy
     Example: rootlet deploy --board pico_w --config config.json --trust build/trust_roots.py
     """
-    from host_tools import deploy as steps
-    from host_tools import find_board
+    from host_tools import deploy_jobs, trees
 
     if (cert is None) != (key is None):
         raise Failure("--cert and --key belong together", "only one is given", "give both, or neither", Exit.USAGE)
@@ -41,27 +57,25 @@ def deploy(
         raise Failure(
             "--psk and --cert exclude each other", "both are given", "a shared key or a certificate", Exit.USAGE
         )
-    for path in (config, trust, roots, cert, key, psk):
-        if path is not None and not path.is_file():
+    if everything and (device or port):
+        raise Failure("--all goes with no device and no port", "one is given", "leave it out", Exit.USAGE)
+    files = {"config": config, "trust": trust, "roots": roots, "cert": cert, "key": key, "psk": psk}
+    given = {name: path for name, path in files.items() if path is not None}
+    for path in given.values():
+        if not path.is_file():
             raise Failure(f"{path} is no file", "it is absent or a folder", "check the path", Exit.USAGE)
-    if trust is not None and trust.with_suffix(".mpy").is_file():
-        trust = trust.with_suffix(".mpy")
-    where = find_board.find(port).port
-    if not port:
-        typer.echo(f"board on {where}")
-    # The tree holds the device's key: it lives in a private folder and goes when the copy is done.
-    with tempfile.TemporaryDirectory(prefix="rootlet-") as folder:
-        tree = steps.stage(
-            Path(folder) / "tree", board=board, config=config, trust=trust, roots=roots, cert=cert, key=key, psk=psk
-        )
-        names = steps.copy_to_board(where, tree)
-        total = sum(1 for path in tree.rglob("*") if path.is_file())
-    slot = steps.slot_in_use(where) if trust or cert else ""
-    if slot:
-        typer.echo(f"note: the board uses its slot {slot}, which goes before what was copied; see docs/rotation.md")
-    typer.echo(f"{len(names)} files copied, {total - len(names)} were there already; all checked by SHA-256")
-    if reset:
-        steps.reset(where)
-        typer.echo(f"restarted; to see its console: mpremote connect {where} repl")
+    if board or given:
+        if device or everything:
+            raise Failure(
+                "a device of a project has its files from there",
+                f"--{'board' if board else next(iter(given))} is given",
+                "leave the device out, or the file options", Exit.USAGE,
+            )  # fmt: skip
+        jobs = [deploy_jobs.from_files(board, given, port)]
     else:
-        typer.echo(f"to start it: mpremote connect {where} reset")
+        jobs = deploy_jobs.from_project(device, everything, port)
+    options = trees.Options(wait_s=None if no_wait else wait, delete=delete, dry_run=dry_run)
+    if watch:
+        deploy_jobs.watch(jobs, options, typer.echo)
+    else:
+        deploy_jobs.run(jobs, options, typer.echo)

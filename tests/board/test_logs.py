@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
-from host_tools import deploy, ports
+from host_tools import deploy
 from host_tools.failure import Exit, Failure
 from host_tools.paths import FIRMWARE
 from host_tools.sim.board import VirtualBoard
@@ -130,7 +131,9 @@ def test_a_port_that_is_not_there_or_taken(talking: VirtualBoard) -> None:
 def test_two_boards_and_none_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from host_tools.commands.app import app
 
-    monkeypatch.setattr(ports, "plugged_in", lambda: [("/dev/ttyACM0", "E660"), ("/dev/ttyACM1", None)])
+    plugged = (("/dev/ttyACM0", "E660"), ("/dev/ttyACM1", None))
+    rows = [SimpleNamespace(device=port, vid=1, pid=1, serial_number=number) for port, number in plugged]
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: rows)
     result = CliRunner().invoke(app, [name])
     assert isinstance(result.exception, Failure) and result.exception.code == Exit.USAGE
     words = str(result.exception)

@@ -53,7 +53,7 @@ class Row:
 
 
 GOOD, WRONG = "--passphrase-file {passphrase}", "--passphrase-file {wrong}"
-DEPLOY = "deploy --port {port} --trust {trust}"
+DEPLOY = "deploy --no-wait --port {port} --trust {trust}"
 BROKER = "watch localhost:{broker_port} --ca {ca}/ca.crt.pem --timeout 5"
 LOGIN = f"{BROKER} --user dev-1 --password-file"
 COMMANDS = [
@@ -93,6 +93,12 @@ COMMANDS = [
     *(Row(f"deploy-config-{bad}", f"{DEPLOY} --config {{bad}}/{bad}/config.json", 1) for bad in (
         "long-password", "password-list", "networks-by-name", "password-without-user", "torn", "name-and-password",
     )),
+    Row("inspect", "inspect localhost:{broker_port} --ca {ca}/ca.crt.pem --timeout 5", None),
+    Row("inspect-key-as-ca", "inspect localhost:{broker_port} --ca {device}.key.pem", None),
+    Row("flash-key-as-firmware", "flash --board pico_w --firmware {device}.key.der --dry-run", None),
+    Row("flash-key-as-tree", "flash --board pico_w --firmware {device}.key.der --full {ca} -o {new}/x.uf2", None),
+    Row("doctor", "doctor --timeout 5", None),
+    Row("boards", "boards --port {port} --ask", None),
     Row("explain-argument", "explain TLS_REFUSED"),
     Row("explain", "explain -", None, stdin="error: DNS: no address for {wifi} password {mqtt}\n"),
     Row("explain-nothing", "explain -", 2, stdin="what is {mqtt} and {wifi} and {psk_text}\n"),

@@ -292,15 +292,17 @@ def test_deploy_by_mpremote_skips_what_is_there(pki: Pki, tmp_path: Path) -> Non
             assert done.returncode == 0, done.stderr
             return done.stdout
 
-        first = run()
-        count = len([path for path in flash.rglob("*") if path.is_file()])
-        assert f"{count} files copied, 0 were there" in first
-        assert {"boot.py", "main.py", "board.json", "trust_roots.mpy", "device.key.der"} <= {
-            p.name for p in flash.iterdir()
-        }
-        (flash / "main.py").write_text("changed")
-        assert f"1 files copied, {count - 1} were there" in run("--reset")
+        first = run("--no-wait")
+        assert "has no program yet" in first
+        assert {"boot.py", "main.py", "app", "app_a"} <= {p.name for p in flash.iterdir()}
+        assert {"board.json", "trust_roots.mpy"} <= {p.name for p in (flash / "app_a").iterdir()}
         board.wait_for(r"wifi: joined", 20)
+        assert (flash / "device.key.der").read_bytes() == device.key_der.read_bytes()
+        assert "copy 0 files, 0 bytes" in run("--no-wait")
+        at = board.position
+        (flash / "main.py").write_text("changed")
+        assert "copy 1 files" in run("--reset", "--no-wait")
+        board.wait_for(r"wifi: joined", 20, since=at)
 
 
 @pytest.mark.timeout(4000)

@@ -1,15 +1,18 @@
 """deploy: what goes onto a board, what never does, and three lines with the right exit code where it cannot."""
 
 import fcntl
+import hashlib
 import json
 import os
 import pty
+import subprocess
 import termios
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from host_tools import bench, ca, certs, deploy, find_board
+from host_tools import bench, ca, certs, deploy, deploy_jobs, find_board, mpy, trees
 from host_tools.failure import Exit, Failure
 from host_tools.paths import FIRMWARE
 
@@ -161,3 +164,124 @@ def test_one_board_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     ports = [Port("/dev/ttyS0", None), Port("/dev/ttyACM0", 0x2E8A)]
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
     assert find_board.find().port == "/dev/ttyACM0"
+
+
+def test_a_board_is_found_by_its_serial_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = [Port("/dev/ttyACM0", 0x2E8A), Port("/dev/ttyACM1", 0x2E8A)]
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
+    assert find_board.find(serial="e6611").port == "/dev/ttyACM1"
+    with pytest.raises(Failure, match="e6619 is not connected") as e:
+        find_board.find(serial="e6619")
+    assert e.value.code == Exit.NO_DEVICE and "e6610" in e.value.because
+    with pytest.raises(Failure) as e:
+        find_board.find(command="rootlet deploy pico-1")
+    assert e.value.code == Exit.USAGE
+    for port in ports:
+        assert f"rootlet deploy pico-1 --port {port.device}" in e.value.try_
+
+
+def test_a_certificate_for_another_device_is_refused(tmp_path: Path) -> None:
+    authority = ca.init(tmp_path / "ca")
+    made = authority.issue_device("pico-2")
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({
+        "device": "pico-3", "wifi": {"networks": [{"ssid": "x"}]}, "sensors": [{"kind": "simulated", "name": "s"}],
+        "mqtt": {"host": "h", "cert": "device.crt.der", "key": "device.key.der"},
+    }))  # fmt: skip
+    with pytest.raises(Failure, match="for 'pico-2', the configuration for 'pico-3'") as e:
+        deploy.check(config=config, cert=made.cert_der, key=made.key_der)
+    assert e.value.code == Exit.USAGE
+
+
+def test_modules_are_compiled_for_the_board(tmp_path: Path) -> None:
+    assert mpy.abi(2822) == "6.3"
+    assert mpy.abi(0x0106) == "6.1"
+    for abi in ("6.3", "6.1", "5.0"):
+        version, _, sub = abi.partition(".")
+        code = mpy.compile_source(b"X = 1\n", "x.py", abi)
+        assert code[:2] == bytes([ord("M"), int(version)])
+        assert sub in ("0", "1", "3")
+    for said, words in (
+        (None, "cannot load"),
+        (0, "cannot load"),
+        (7, "version 7.0"),
+        (0x0306 + 0x0100 * 4 + 1, "7.3"),
+    ):
+        with pytest.raises(Failure) as e:
+            mpy.abi(said)
+        assert words in str(e.value)
+        assert len(str(e.value).splitlines()) == 3
+
+
+def asked(**facts: Any) -> trees.Board:
+    given: dict[str, Any] = {"active": "a", "marker": "a", "tried": True, "refuge": None, "flat": False, "slot": False}
+    given |= {"port": "x", "micropython": "1.28.0", "mpy": 2822, "free": 1 << 20, "files": {}, **facts}
+    return trees.Board(**given)
+
+
+def sha(data: bytes) -> tuple[int, str]:
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
+def test_the_plan_sends_only_what_the_board_has_nowhere(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for name in ("boot.py", "config.json", "rootlet/same.mpy", "rootlet/new.mpy", "rootlet/half.mpy"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(name.encode())
+    files = {name: sha(name.encode()) for name in ("boot.py", "config.json")}
+    files |= {"app_a/rootlet/same.mpy": sha(b"rootlet/same.mpy"), "app_b/rootlet/half.mpy": sha(b"rootlet/half.mpy")}
+    files |= {"app_b/rootlet/gone.mpy": sha(b"x"), "app_a/roots.bin": sha(b"roots"), "trust_roots.mpy": sha(b"flat")}
+    files |= {"app_b/starts": sha(b"..."), "app_b/former/config.json": sha(b"old")}
+    made = trees.plan(asked(files=files), tree)
+    assert made.target == "b" and not made.unchanged
+    assert list(made.sent) == ["app_b/rootlet/new.mpy"]
+    copies = [("app_a/rootlet/same.mpy", "rootlet/same.mpy"), ("app_a/roots.bin", "roots.bin")]
+    assert sorted(made.copies) == sorted([*copies, ("trust_roots.mpy", "trust_roots.mpy")])
+    assert made.stale == ["former/config.json", "rootlet/gone.mpy"]
+    assert made.listing["state"] == {} and made.root == {}
+    # In a project, what is not provisioned does not stay.
+    assert "roots.bin" not in trees.plan(asked(files=files), tree, carry=False).listing["files"]
+    # A configuration that differs goes to the tree, not over the one in use.
+    made = trees.plan(asked(files={**files, "config.json": sha(b"other")}), tree)
+    assert "app_b/state/config.json" in made.sent and "config.json" not in made.sent
+
+
+def test_a_project_is_needed_for_its_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for device, everything in (("pico-1", False), (None, True)):
+        with pytest.raises(Failure, match="no project") as e:
+            deploy_jobs.from_project(device, everything, None)
+        assert e.value.code == Exit.USAGE
+    [job] = deploy_jobs.from_project(None, False, "/dev/ttyX")
+    assert job.port == "/dev/ttyX" and not job.files
+
+
+def test_several_devices_are_all_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def run_one(job: deploy_jobs.Job, options: trees.Options, say: trees.Say) -> None:
+        tried.append(job.device)
+        if job.device != "c":
+            raise Failure(f"{job.device} is away", "it is", "find it", Exit.NO_DEVICE)
+
+    monkeypatch.setattr(deploy_jobs, "run_one", run_one)
+    with pytest.raises(Failure, match="2 of 3 devices failed: a, b") as e:
+        deploy_jobs.run([deploy_jobs.Job("pico_w", device=name) for name in "abc"], trees.Options(), lambda _: None)
+    assert tried == ["a", "b", "c"] and e.value.code == Exit.NO_DEVICE
+
+
+def test_a_program_that_was_not_stopped_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [(1, "mpremote: could not enter raw repl"), (0, "done")]
+
+    def run(command: list[str], **_: Any) -> Any:
+        code, text = said.pop(0)
+        return subprocess.CompletedProcess(command, code, text, "")
+
+    monkeypatch.setattr(deploy.subprocess, "run", run)
+    assert deploy._mpremote("x", "eval", "1") == "done"
+    said[:] = [(1, "could not enter raw repl")] * 3
+    with pytest.raises(Failure, match="refused"):
+        deploy._mpremote("x", "eval", "1")
+    said[:] = [(1, "OSError: 28")]
+    with pytest.raises(Failure, match="refused"):
+        deploy._mpremote("x", "eval", "1")

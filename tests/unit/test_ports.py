@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from host_tools import ports
 from host_tools.failure import Exit, Failure
 from host_tools.ports import Target, choose
 
@@ -17,7 +16,8 @@ def project(serial: str | None) -> Any:
 
 
 def plug(monkeypatch: pytest.MonkeyPatch, there: list[tuple[str, str | None]]) -> None:
-    monkeypatch.setattr(ports, "plugged_in", lambda: there)
+    rows = [SimpleNamespace(device=port, vid=1, pid=1, serial_number=number) for port, number in there]
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: rows)
 
 
 def test_the_port_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_by_the_serial_number_wherever_it_is(monkeypatch: pytest.MonkeyPatch) ->
         (None, [], None, Exit.NO_DEVICE, "no board found"),
         (None, TWO, None, Exit.USAGE, "rootlet logs --port /dev/ttyACM0  or  rootlet logs --port /dev/ttyACM1"),
         ("pico-1", TWO, project(None), Exit.USAGE, "several boards"),
-        ("pico-1", TWO, project("E669"), Exit.NO_DEVICE, "plugged in: E660, E661"),
+        ("pico-1", TWO, project("E669"), Exit.NO_DEVICE, "/dev/ttyACM0 (E660), /dev/ttyACM1 (E661)"),
         ("pico-1", TWO, None, Exit.USAGE, "no rootlet.toml"),
     ],
 )
