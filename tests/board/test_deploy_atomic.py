@@ -108,11 +108,14 @@ def test_the_course_of_deployments(site: Site) -> None:
         assert not list((site.flash / "app_a" / "former").iterdir())
         # Nothing changed: nothing is copied, and it is quick.
         before = {path: path.stat().st_mtime_ns for path in (site.flash / "app_a").rglob("*")}
-        began = time.monotonic()
-        lines = install(board, one)
-        took = time.monotonic() - began
-        assert "copy 0 files, 0 bytes; copy 0 on the board itself" in lines[1] and "delete 0" in lines[1]
-        assert took < 3
+        took = []
+        for _ in range(3):
+            began = time.monotonic()
+            lines = install(board, one)
+            took.append(time.monotonic() - began)
+            assert "copy 0 files, 0 bytes; copy 0 on the board itself" in lines[1] and "delete 0" in lines[1]
+        # Ten seconds more where the interrupt falls into a restart: mpremote waits so long before it tries again.
+        assert min(took) < 3
         assert before == {path: path.stat().st_mtime_ns for path in (site.flash / "app_a").rglob("*")}
         # Of the next version only what differs goes over the wire; the identity is not written again.
         key = (site.flash / "device.key.der").stat()
