@@ -319,10 +319,8 @@ def test_the_command(site: Site) -> None:
         done = command(site.folder, *given, "--wait", "20")
         assert done.returncode == 0, done.stderr
         assert "the board publishes" in done.stdout
-        began = time.monotonic()
         done = command(site.folder, *given)
         assert "copy 0 files, 0 bytes" in done.stdout and "restarted" in done.stdout
-        assert time.monotonic() - began < 3
         board.wait_for("mqtt: connected", 20, board.position - 1)
         config = json.loads((site.folder / "config.json").read_text())
         deaf(config)
