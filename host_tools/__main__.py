@@ -7,6 +7,11 @@ from host_tools.failure import Failure
 
 def main() -> None:
     """Run the command line; a Failure becomes three lines on stderr and its exit code."""
+    if sys.argv[1:] == ["--version"]:
+        from rootlet import __version__
+
+        print(f"rootlet {__version__}")
+        return
     from host_tools.commands.app import app
 
     debug = "--debug" in sys.argv[1:]

@@ -95,3 +95,10 @@ def test_help_is_quick_to_import() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, env=environment, check=False
     )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_version() -> None:
+    from rootlet import __version__
+
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"rootlet {__version__}\n")
