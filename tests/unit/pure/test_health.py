@@ -135,13 +135,13 @@ def crash(error=None):
     """The gateway of this start ends by an error."""
     health._pause_ms = 0
     Gateway.error = error or AttributeError("no such thing")
-    sys.modules["rootlet.gateway"] = rootlet.gateway = Gateway  # type: ignore[assignment, attr-defined]
+    sys.modules["rootlet.start"] = rootlet.start = Gateway  # type: ignore[assignment, attr-defined]
     try:
         health.run()
     except Reset:
         return True
     finally:
-        del sys.modules["rootlet.gateway"], rootlet.gateway
+        del sys.modules["rootlet.start"], rootlet.start
     return False
 
 
@@ -218,7 +218,7 @@ def test_ending_by_hand_is_no_crash_whatever_resets_the_board_then():
         assert birth()["reset"] == ("asked" if n else "watchdog") and birth()["last_error"] is None
         health._pause_ms = 0
         Gateway.error = KeyboardInterrupt()
-        sys.modules["rootlet.gateway"] = rootlet.gateway = Gateway  # type: ignore[assignment, attr-defined]
+        sys.modules["rootlet.start"] = rootlet.start = Gateway  # type: ignore[assignment, attr-defined]
         try:
             health.run()
             raise AssertionError("Ctrl-C was lost")
