@@ -4,96 +4,19 @@ import binascii
 import hashlib
 import os
 
-try:
-    from tempfile import TemporaryDirectory
-
-    place = TemporaryDirectory()
-    FLASH = place.name + "/"
-except ImportError:  # MicroPython is started in a folder of its own
-    os.mkdir("flash")
-    FLASH = os.getcwd() + "/flash/"
+from cut_flash import Cut, Flash, folder
 
 from rootlet import rotation, slots
 from rootlet.errors import RootletError
 
+FLASH = folder("flash_slots")
 CERT = b"new certificate"
 KEY = b"new key"
 
 
-class Cut(Exception):
-    """The power goes."""
-
-
-class Flash:
-    """os and open for the modules under test; cuts the power at one change. fat: renames only to a free name."""
-
-    def __init__(self, cut_at=None, fat=False):
-        self.changes = 0
-        self.cut_at = cut_at
-        self.fat = fat
-
-    def change(self):
-        self.changes += 1
-        if self.changes == self.cut_at:
-            raise Cut()
-
-    def stat(self, path):
-        return os.stat(FLASH + path)
-
-    def ilistdir(self, path):
-        return [(name, 0x8000, 0) for name in os.listdir(FLASH + path)]
-
-    def remove(self, path):
-        self.change()
-        os.remove(FLASH + path)
-
-    def mkdir(self, path):
-        self.change()
-        os.mkdir(FLASH + path)
-
-    def rename(self, old, new):
-        self.change()
-        if self.fat:
-            try:
-                os.stat(FLASH + new)
-            except OSError:
-                pass
-            else:
-                raise OSError(17)
-        os.rename(FLASH + old, FLASH + new)
-
-    def open(self, path, mode="r"):
-        if "w" not in mode:
-            return open(FLASH + path, mode)
-        self.change()
-        return File(self, FLASH + path, mode)
-
-
-class File:
-    """A file being written: half of what is written is there when the power goes in a write."""
-
-    def __init__(self, flash, path, mode):
-        self.flash = flash
-        self.file = open(path, mode)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-
-    def write(self, data):
-        try:
-            self.flash.change()
-        except Cut:
-            self.file.write(data[: len(data) // 2])
-            raise
-        self.file.write(data)
-
-
 def power_up(cut_at=None, fat=False):
     """As after a restart."""
-    flash = Flash(cut_at, fat)
+    flash = Flash(FLASH, cut_at, fat)
     slots._chosen = ()
     for module in (slots, rotation):
         module.os = flash

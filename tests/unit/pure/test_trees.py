@@ -6,14 +6,8 @@ import hashlib
 import json
 import os
 
-try:
-    from tempfile import TemporaryDirectory
+from cut_flash import Cut, Flash, folder
 
-    place = TemporaryDirectory()
-    FLASH = place.name + "/"
-except ImportError:  # MicroPython is started in a folder of its own
-    os.mkdir("flash_trees")
-    FLASH = os.getcwd() + "/flash_trees/"
 if not hasattr(gc, "threshold"):
     gc.threshold = lambda *_: None
 
@@ -22,90 +16,13 @@ import rootlet
 FIRMWARE = rootlet.__file__.rsplit("/", 2)[0]
 SOURCES = ("/boot.py", "/rootlet/trees.py", "/../host_tools/on_board/deploying.py")
 
+FLASH = folder("flash_trees")
 said: list = []
 # As the host sends them: one after the other, with the same names.
 code: dict = {"__name__": "sent", "print": lambda *words: said.append(" ".join([str(word) for word in words]))}
 for name in SOURCES:
     with open(FIRMWARE + name) as f:
         exec(f.read(), code)
-
-
-class Cut(Exception):
-    """The power goes."""
-
-
-class Flash:
-    """os and open for the board's code; cuts the power at one change. fat: renames only to a free name."""
-
-    def __init__(self, cut_at=None, fat=False):
-        self.changes = 0
-        self.cut_at = cut_at
-        self.fat = fat
-
-    def change(self):
-        self.changes += 1
-        if self.changes == self.cut_at:
-            raise Cut()
-
-    def stat(self, path):
-        return os.stat(FLASH + path)
-
-    def statvfs(self, path):
-        return (4096, 4096, 100, 50)
-
-    def ilistdir(self, path):
-        return [(name, os.stat(FLASH + path + "/" + name)[0] & 0x4000, 0) for name in os.listdir(FLASH + path)]
-
-    def remove(self, path):
-        self.change()
-        os.remove(FLASH + path)
-
-    def mkdir(self, path):
-        self.change()
-        os.mkdir(FLASH + path)
-
-    def rmdir(self, path):
-        self.change()
-        os.rmdir(FLASH + path)
-
-    def rename(self, old, new):
-        self.change()
-        if self.fat:
-            try:
-                os.stat(FLASH + new)
-            except OSError:
-                pass
-            else:
-                raise OSError(17)
-        os.rename(FLASH + old, FLASH + new)
-
-    def open(self, path, mode="r"):
-        if "w" not in mode:
-            return open(FLASH + path, mode)
-        self.change()
-        return File(self, FLASH + path, mode)
-
-
-class File:
-    """A file being written: half of what is written is there when the power goes in a write."""
-
-    def __init__(self, flash, path, mode):
-        self.flash = flash
-        self.file = open(path, mode)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-
-    def write(self, data):
-        try:
-            self.flash.change()
-        except Cut:
-            self.file.write(data[: len(data) // 2])
-            raise
-        self.file.write(data)
 
 
 class Sys:
@@ -121,7 +38,7 @@ class Sys:
 
 def power_up(cut_at=None, fat=False):
     """As after a restart, before boot.py."""
-    flash = Flash(cut_at, fat)
+    flash = Flash(FLASH, cut_at, fat)
     code["os"], code["open"], code["sys"] = flash, flash.open, Sys()
     return flash
 
