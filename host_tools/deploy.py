@@ -235,13 +235,6 @@ def copy_to_board(port: str, tree: Path) -> list[str]:
     return sorted(made.sent)
 
 
-def slot_in_use(port: str) -> str:
-    """Which slot of rotated files the board is told to use ("a", "b"), or "" for those that deploy copies."""
-    code = "try:\n print('slot', open('slot').read())\nexcept OSError:\n pass"
-    rows = [line.split() for line in _mpremote(port, "exec", code).splitlines()]
-    return next((row[1] for row in rows if len(row) == 2 and row[0] == "slot"), "")
-
-
 def reset(port: str) -> None:
     """Restart the board, so that it runs what is now on it."""
     _mpremote(port, "reset", timeout_s=30)

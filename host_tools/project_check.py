@@ -47,10 +47,6 @@ def _table(v: object) -> bool:
     return isinstance(v, dict)
 
 
-def _tables(v: object) -> bool:
-    return isinstance(v, list)
-
-
 def _board_rows(rows: Iterable[tuple[Any, ...]], without: Iterable[str] = ()) -> tuple[Row, ...]:
     """Rows of the board's table: a password is a secret here."""
     return tuple(

@@ -65,10 +65,6 @@ def _dict(v):
     return isinstance(v, dict)
 
 
-def _flag(v):
-    return v is True or v is False
-
-
 def _one_of(*allowed):
     def check(v):
         return v in allowed
