@@ -61,6 +61,10 @@ def _topic(v):
     return _text(v, 200) and "#" not in v and "+" not in v
 
 
+def _commands(v):
+    return isinstance(v, list) and len(v) <= len(COMMANDS) and all(name in COMMANDS for name in v)
+
+
 def _dict(v):
     return isinstance(v, dict)
 
@@ -73,6 +77,7 @@ def _one_of(*allowed):
 
 
 _NEEDED = object()
+COMMANDS = ("status", "interval", "rotate", "update", "reboot")
 SENSOR_KINDS = ("internal_temperature", "adc", "dht11", "dht22", "ds18b20", "simulated")
 
 # Each row: key, check, default (or _NEEDED), what it must be.
@@ -93,6 +98,8 @@ _WIFI = (
     ("hostname", lambda v: _device(v) and len(v) <= 32, None, "1 to 32 letters, digits or '-'"),
     ("power", _one_of("none", "performance", "powersave"), "performance", "none, performance or powersave"),
     ("timeout_s", _whole(1, 120), 20, "1 to 120 seconds"),
+    ("restart_after", _whole(0, 1000), 3, "0 for never, or after how many failures the radio is restarted"),
+    ("reboot_after", _whole(0, 1000), 20, "0 for never, or after how many failures the board is restarted"),
 )
 _NETWORK = (
     ("ssid", lambda v: _text(v, 32), _NEEDED, "1 to 32 characters"),
@@ -120,7 +127,7 @@ _HTTPS = (
     ("max_bytes", _whole(1, 16777216), 262144, "1 to 16777216 bytes"),
     _PINS,
 )
-_MQTT = (
+_MQTT: tuple = (
     (
         "host",
         _ascii,
@@ -137,6 +144,13 @@ _MQTT = (
     ("topic", _topic, "rootlet/{device}/{sensor}", "text without '#' and '+'; {device} and {sensor} are filled in"),
     ("qos", _whole(0, 1), 1, "0 or 1"),
     ("queue", _whole(1, 1000), 64, "1 to 1000 readings kept while offline"),
+    (
+        "status_s",
+        lambda v: v == 0 or _whole(10, 86400)(v),
+        300,
+        "0 for once a connection, or how often the status is sent: 10 to 86400 seconds",
+    ),
+    ("commands", _commands, [], "a list of what the broker may command: " + ", ".join(COMMANDS)),
     _PINS,
 )
 _SENSOR = (
