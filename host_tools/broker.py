@@ -55,7 +55,7 @@ class Broker:
     Args:
         cert, key: PEM files of the server (chain with the leaf first). ca: PEM file of the CA that devices come from.
         mtls: clients need a certificate of that CA; its common name is their identity.
-        observers: identities that may read everything. users: user to password, without mutual TLS.
+        observers: identities that may read everything. operators: those that may also send commands. users: user to password, without mutual TLS.
         psk: folder of `rootlet psk`: a second listener, at psk_port, for devices with a pre-shared key. Mosquitto only.
         engine: "auto", "mosquitto" or "amqtt". bind: address; port: 0 takes a free one.
         workdir: folder for configuration and log.
@@ -72,6 +72,7 @@ class Broker:
         workdir: Path,
         mtls: bool = True,
         observers: Iterable[str] = ("observer",),
+        operators: Iterable[str] = ("operator",),
         users: dict[str, str] | None = None,
         psk: Path | None = None,
         psk_port: int = 0,
@@ -107,6 +108,7 @@ class Broker:
         self._mtls = mtls
         self._files = {"cert": cert.resolve(), "key": key.resolve(), "ca": ca.resolve()}
         self._observers = list(observers)
+        self._operators = list(operators)
         self._users = dict(users or {})
         self._dir = workdir / "broker"
         self._process: subprocess.Popen[bytes] | None = None
@@ -152,6 +154,8 @@ class Broker:
             acl = ["pattern write rootlet/%u/#", "pattern read rootlet/%u/cmd/#"]
             for name in self._observers:
                 acl += [f"user {name}", "topic read rootlet/#"]
+            for name in self._operators:
+                acl += [f"user {name}", "topic read rootlet/#", "topic write rootlet/+/cmd"]
             lines.append(f"acl_file {self._private('acl.txt', chr(10).join(acl) + chr(10))}")
         if self._psk:
             lines += self._shared_keys(self._psk)
@@ -184,6 +188,7 @@ class Broker:
             "port": self.port,
             "mtls": self._mtls,
             "observers": self._observers,
+            "operators": self._operators,
             "users": self._users,
             "key_log": str(self._key_log.resolve()) if self._key_log else None,
         }

@@ -55,13 +55,16 @@ class Identity(BaseAuthPlugin):
 
 
 class Topics(BaseTopicPlugin):
-    """The access control list: a device writes below rootlet/ID/ and reads its commands; observers read all."""
+    """The access control list: a device writes below rootlet/ID/ and reads its commands; observers read all, and
+    operators send commands, too."""
 
     @dataclass
     class Config:
-        """observers: identities that may read everything. open: no list at all (neither mTLS nor users)."""
+        """observers: identities that may read everything. operators: those that may also send commands.
+        open: no list at all (neither mTLS nor users)."""
 
         observers: list[str] = field(default_factory=list)
+        operators: list[str] = field(default_factory=list)
         open: bool = False
 
     config: Config
@@ -76,10 +79,12 @@ class Topics(BaseTopicPlugin):
         if not name:
             return False
         if action == Action.PUBLISH:
-            return topic.startswith(f"rootlet/{name}/")
-        if name in self.config.observers:
+            parts = topic.split("/")
+            commands = name in self.config.operators and len(parts) == 3 and parts[::2] == ["rootlet", "cmd"]
+            return commands or topic.startswith(f"rootlet/{name}/")
+        if name in self.config.observers or name in self.config.operators:
             return topic.split("/", 1)[0] == "rootlet"
-        return topic.startswith(f"rootlet/{name}/cmd/")
+        return topic == f"rootlet/{name}/cmd" or topic.startswith(f"rootlet/{name}/cmd/")
 
 
 class Broker(AmqttBroker):
@@ -104,7 +109,7 @@ class Broker(AmqttBroker):
 async def serve(settings: dict[str, Any]) -> None:
     """Run until SIGTERM or SIGINT.
 
-    Args: settings: bind, port, cert, key, ca, mtls, observers, users, key_log (a file or None; for captures only).
+    Args: settings: bind, port, cert, key, ca, mtls, observers, operators, users, key_log (a file or None; for captures only).
     """
     Broker.require_certificate = settings["mtls"]
     Broker.key_log = settings.get("key_log")
@@ -125,6 +130,7 @@ async def serve(settings: dict[str, Any]) -> None:
             f"{here}.Identity": {"mtls": settings["mtls"], "users": settings["users"]},
             f"{here}.Topics": {
                 "observers": settings["observers"],
+                "operators": settings["operators"],
                 "open": not settings["mtls"] and not settings["users"],
             },
         },

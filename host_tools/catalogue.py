@@ -71,6 +71,16 @@ ENTRIES = {
         "'home': failed (status 203)",
         "The number is the driver's own; `rootlet explain 203` says what it means on each board.",
     ),
+    "WIFI_STUCK": Entry(
+        "wifi",
+        (
+            "The access point is off or out of reach.",
+            "The radio hangs, and switching it off and on did not help.",
+        ),
+        "20 tries in a row: 'home': failed (status -1)",
+        "It is read in last_error of the status message, where `reset` then says \"wifi\". The board restarts after "
+        "wifi.reboot_after failures in a row; a wrong password is never a reason.",
+    ),
     "CLOCK_NOT_SET": Entry(
         "clock",
         (
@@ -509,6 +519,17 @@ ENTRIES = {
             "A file of the slot was removed or altered by hand.",
         ),
         "slot_b/device.crt.der is not what was sent",
+    ),
+    "COMMAND": Entry(
+        "other",
+        (
+            "The command is not in mqtt.commands of the configuration, where none is by default.",
+            "An argument is missing or out of its bounds.",
+            "The same id came before: MQTT may deliver a message twice, and a board executes none twice.",
+            "More commands came than one a second.",
+        ),
+        "reboot is not in mqtt.commands",
+        "It is read in the answer to a command, on the topic `reply` of the device.",
     ),
     "SENSOR": Entry(
         "other",

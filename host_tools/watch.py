@@ -4,7 +4,7 @@ import queue
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,8 @@ class Watcher:
     Args:
         host, port: the broker, by a name or address in its certificate.
         ca: PEM file of the CA. cert, key: PEM files of the observer's own certificate, or neither.
-        user, password: or None. topic: topic filter. timeout_s: for the connection and the subscription.
+        user, password: or None. topic: topic filter. also: more of them.
+        timeout_s: for the connection and the subscription.
         longest: payloads are cut to so many bytes, so that what waits is bounded.
     """
 
@@ -45,13 +46,14 @@ class Watcher:
         user: str | None = None,
         password: str | None = None,
         topic: str = "rootlet/#",
+        also: Sequence[str] = (),
         timeout_s: float = 10,
         longest: int | None = None,
     ) -> None:
         self._longest = longest
         self.connected = False
         self.dropped = 0
-        self._host, self._port, self._topic, self._timeout_s = host, port, topic, timeout_s
+        self._host, self._port, self._topics, self._timeout_s = host, port, (topic, *also), timeout_s
         self._messages: queue.Queue[Message] = queue.Queue(_MOST_WAITING)
         self._ready = threading.Event()
         self._refusal = ""
@@ -82,14 +84,15 @@ class Watcher:
         if reason.is_failure:
             self._refuse(str(reason))
         else:
-            client.subscribe(self._topic, qos=1)
+            client.subscribe([(topic, 1) for topic in self._topics])
 
     def _subscribed(
         self, _client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        if reasons[0].is_failure:
-            self._refuse(f"subscription to {self._topic}: {reasons[0]}")
-        self.connected = not reasons[0].is_failure
+        refused = [f"{topic}: {why}" for topic, why in zip(self._topics, reasons, strict=False) if why.is_failure]
+        if refused:
+            self._refuse(f"subscription to {refused[0]}")
+        self.connected = not refused
         self._ready.set()
 
     def _disconnected(
@@ -137,6 +140,16 @@ class Watcher:
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         self._stop()
 
+    def publish(self, topic: str, payload: bytes, timeout_s: float) -> None:
+        """Publish with QoS 1, not retained. Raises TimeoutError where the broker does not acknowledge."""
+        sent = self._client.publish(topic, payload, qos=1)
+        try:
+            sent.wait_for_publish(timeout_s)
+        except (ValueError, RuntimeError):
+            raise TimeoutError from None
+        if not sent.is_published():
+            raise TimeoutError
+
     def next(self, timeout_s: float | None = None) -> Message:
         """The next message as (topic, payload). Raises TimeoutError."""
         try:
@@ -165,13 +178,17 @@ class Place:
 
 
 OBSERVER = "observer"
+OPERATOR = "operator"
 _RENEW_S = 86400
 
 
-def of_project(project: Any, unlock: Callable[[Path], "Authority"], say: Callable[[str], None]) -> Place:
+def of_project(
+    project: Any, unlock: Callable[[Path], "Authority"], say: Callable[[str], None], who: str = OBSERVER
+) -> Place:
     """The broker of a project's devices, its CA, and an observer's certificate, which is issued where there is none.
 
     Args: unlock: opens the CA in a folder; called only where a certificate has to be issued. say: takes what was made.
+        who: the certificate's name, OBSERVER or OPERATOR.
     Raises: Failure: usage where the devices have several brokers, or none that an observer can use.
     """
     hosts: dict[str, Any] = {}
@@ -193,7 +210,7 @@ def of_project(project: Any, unlock: Callable[[Path], "Authority"], say: Callabl
     topic = _filter(str(mqtt.get("topic", "rootlet/{device}/{sensor}")))
     if not mqtt.get("cert"):  # a device's own login reads nothing but its commands
         return Place(host, port, ca, topic=topic)
-    cert, key = observer(project.ca_dir, unlock, say)
+    cert, key = identity(project.ca_dir, unlock, say, who)
     return Place(host, port, ca, cert, key, topic=topic)
 
 
@@ -203,11 +220,13 @@ def _filter(topic: str) -> str:
     return f"{before}#" if before == "" or before.endswith("/") else f"{before.rpartition('/')[0]}/#".lstrip("/")
 
 
-def observer(directory: Path, unlock: Callable[[Path], "Authority"], say: Callable[[str], None]) -> tuple[Path, Path]:
-    """(certificate, key) of the observer, PEM; issued by the CA where it is absent or ends within a day."""
+def identity(
+    directory: Path, unlock: Callable[[Path], "Authority"], say: Callable[[str], None], who: str
+) -> tuple[Path, Path]:
+    """(certificate, key) of OBSERVER or OPERATOR, PEM; issued by the CA where it is absent or ends within a day."""
     from cryptography import x509
 
-    cert, key = (directory / "issued" / f"device-{OBSERVER}.{ending}.pem" for ending in ("crt", "key"))
+    cert, key = (directory / "issued" / f"device-{who}.{ending}.pem" for ending in ("crt", "key"))
     if cert.is_file() and key.is_file():
         try:
             end = x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc.timestamp()
@@ -215,6 +234,6 @@ def observer(directory: Path, unlock: Callable[[Path], "Authority"], say: Callab
             raise Failure(f"{cert} cannot be read", str(e)[:100], f"remove {cert} and {key}") from None
         if end > time.time() + _RENEW_S:
             return cert, key
-    made = unlock(directory).issue_device(OBSERVER, force=cert.exists() or key.exists())
-    say(f"issued a certificate for '{OBSERVER}': {made.cert_pem}")
+    made = unlock(directory).issue_device(who, force=cert.exists() or key.exists())
+    say(f"issued a certificate for '{who}': {made.cert_pem}")
     return made.cert_pem, made.key_pem

@@ -9,6 +9,7 @@ CATALOGUE = {
     "WIFI_NO_AP": "no configured WiFi network is in reach|check the SSID and that the network has a 2.4 GHz band",
     "WIFI_NO_DHCP": "WiFi joined, but no IP address was handed out|check the DHCP server; some networks admit known boards only",
     "WIFI_FAILED": "joining WiFi failed|check wifi.country and the signal; power-cycle the board",
+    "WIFI_STUCK": "WiFi could not be joined for long, so the board was restarted|check signal and access point; 0 in wifi.reboot_after: never",
     "CLOCK_NOT_SET": "the clock is not set, so no certificate can be checked|check clock.servers and that UDP 123 is open",
     "DNS": "the host name could not be resolved|check the name and the network's DNS server",
     "TCP_REFUSED": "the connection was refused|check host and port, and that the server runs",
@@ -62,6 +63,7 @@ CATALOGUE = {
     "CRASH": "the program ended by an error it did not expect|the board restarts by itself; report the fact",
     "WATCHDOG": "the program made no progress, so the board was reset|look at the sensors' drivers; raise watchdog_s",
     "SLOT": "a slot of identity and trust files cannot be used|rotate again: `rootlet certs rotate DEVICE`",
+    "COMMAND": "a command is not executed|correct it, or allow it in mqtt.commands: docs/commands.md",
     "SENSOR": "a sensor could not be read|check its wiring and pin",
 }
 # fmt: on

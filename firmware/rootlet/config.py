@@ -68,6 +68,10 @@ def _topic(v):
     return _text(v, 200) and "#" not in v and "+" not in v
 
 
+def _commands(v):
+    return isinstance(v, list) and len(v) <= len(COMMANDS) and all(name in COMMANDS for name in v)
+
+
 def _dict(v):
     return isinstance(v, dict)
 
@@ -80,6 +84,7 @@ def _one_of(*allowed):
 
 
 _NEEDED = object()
+COMMANDS = ("status", "interval", "rotate", "update", "reboot")
 SENSOR_KINDS = ("internal_temperature", "adc", "dht11", "dht22", "ds18b20", "simulated")
 
 # Each row: key, check, default (or _NEEDED), what it must be.
@@ -102,6 +107,8 @@ _WIFI = (
     ("hostname", lambda v: _device(v) and len(v) <= 32, None, "1 to 32 letters, digits or '-'"),
     ("power", _one_of("none", "performance", "powersave"), "performance", "none, performance or powersave"),
     ("timeout_s", _whole(1, 120), 20, "1 to 120 seconds"),
+    ("restart_after", _whole(0, 1000), 3, "0 for never, or after how many failures the radio is restarted"),
+    ("reboot_after", _whole(0, 1000), 20, "0 for never, or after how many failures the board is restarted"),
 )
 _NETWORK = (
     ("ssid", lambda v: _text(v, 32), _NEEDED, "1 to 32 characters"),
@@ -152,6 +159,14 @@ _MQTT: tuple = (
     ("retry_first_s", _number(0.1, 3600), 4, "0.1 to 3600 seconds"),
     ("retry_longest_s", _number(0.1, 86400), 60, "0.1 to 86400 seconds"),
     ("failback_s", _whole(10, 432000), 900, "10 to 432000 seconds"),
+    ("queue", _whole(1, 1000), 64, "1 to 1000 readings kept while offline"),
+    (
+        "status_s",
+        lambda v: v == 0 or _whole(10, 86400)(v),
+        300,
+        "0 for once a connection, or how often the status is sent: 10 to 86400 seconds",
+    ),
+    ("commands", _commands, [], "a list of what the broker may command: " + ", ".join(COMMANDS)),
     _PINS,
 )
 _BROKER: tuple = (_MQTT[0], _MQTT[1])

@@ -178,20 +178,40 @@ def connected():
     leds.show(leds.CONNECTED)
 
 
-def birth(device):
-    """The JSON text that the status topic gets at each connection; its fields: docs/health.md."""
+def report(device):
+    """What the status topic says of this start and of those before, a dict; its fields: docs/telemetry.md."""
     last = {"code": data["code"], "fact": data["fact"], "boot": data["at"], "after_s": data["ran"]}
-    return json.dumps(
-        {
-            "status": "online",
-            "device": device,
-            "version": __version__,
-            "reset": _reset,
-            "boots": data["boots"],
-            "crashes": data["crashes"],
-            "last_error": last if data["code"] else None,
-            "trouble": {"code": _error[0], "fact": _error[1]} if _error else None,
-            "uptime_s": _up_s,
-            "heap_free": gc.mem_free(),
-        }
-    )
+    return {
+        "status": "online",
+        "device": device,
+        "version": __version__,
+        "reset": _reset,
+        "boots": data["boots"],
+        "crashes": data["crashes"],
+        "last_error": last if data["code"] else None,
+        "trouble": {"code": _error[0], "fact": _error[1]} if _error else None,
+        "uptime_s": _up_s,
+        "heap_free": gc.mem_free(),
+    }
+
+
+def birth(device):
+    """The report as JSON text."""
+    return json.dumps(report(device))
+
+
+def restarts(end, code="", fact=""):
+    """The program is about to reset the board, in good order: `reset` of the next status says why.
+
+    Args: end: one word, such as "wifi". code, fact: kept as last_error, where it is for a failure. No crash: it brings
+        neither a pause nor safe mode. Returns whether that could be kept.
+    """
+    watchdog.stop()
+    if code:
+        data.update({"code": code, "fact": _clean(fact), "ran": _up_s, "at": data["boots"]})
+    return save(end=end)
+
+
+def last_reset():
+    """What ended the run before this one: `reset` of the status."""
+    return _reset

@@ -4,6 +4,7 @@ import asyncio
 
 import network
 
+from . import health
 from .deadline import Deadline
 from .errors import RootletError
 
@@ -83,3 +84,50 @@ async def join(wlan, settings, board):
         if name in [state for _, state in states]:
             raise RootletError(_REASONS[name], fact)
     raise RootletError(_REASONS.get(states[-1][1], "WIFI_FAILED"), fact)
+
+
+def rssi(wlan):
+    """The signal in dBm, or None where it cannot be told."""
+    try:
+        dbm = wlan.status("rssi")
+    except (OSError, ValueError, TypeError):
+        return None
+    return dbm if isinstance(dbm, int) and -128 <= dbm < 0 else None
+
+
+def restart(wlan, settings, board):
+    """Switch the radio off and on, and set it anew. Returns the interface, as start does.
+
+    By active(), not deinit(): that one has been seen to hang on a Pico W.
+    """
+    try:
+        wlan.active(False)
+    except OSError:  # it is what fails
+        pass
+    return start(settings, board)
+
+
+def failed(wlan, settings, board, count, error):
+    """After a failed join: restart the radio where that may help. The pause before the next try is the caller's.
+
+    Args: settings: the "wifi" section. board: the board file. count: failures in a row, this one too. error: what
+        join raised. Returns whether the board is to restart now: stuck() is the last word then.
+    """
+    often = settings["restart_after"]
+    if often and count % often == 0:
+        try:
+            restart(wlan, settings, board)
+        except OSError:  # tried again, and at last the board restarts
+            pass
+    last = settings["reboot_after"]
+    if health.last_reset() == "wifi":
+        last *= 8  # it has not helped: an access point may be off for days
+    return 0 < last <= count and error.code != "WIFI_WRONG_PASSWORD"
+
+
+def stuck(count, error):
+    """Restart the board; its next status says why. What is only in RAM has to be saved before."""
+    import machine
+
+    health.restarts("wifi", "WIFI_STUCK", "%d tries in a row: %s" % (count, error.fact))
+    machine.reset()

@@ -42,6 +42,7 @@ def broker(
         Path | None, typer.Option(help="CAs that devices may come from, PEM; by default that of --ca-dir.")
     ] = None,
     observer: Annotated[list[str] | None, typer.Option(help="Identity that may read everything.")] = None,
+    operator: Annotated[list[str] | None, typer.Option(help="Identity that may also send commands.")] = None,
 ) -> None:
     """Run a broker with TLS from the project's CA until Ctrl-C; devices need a certificate of the same CA.
 
@@ -67,6 +68,7 @@ def broker(
         workdir=BUILD,
         mtls=not no_mtls,
         observers=observer or ["observer"],
+        operators=operator or ["operator"],
         psk=psk,
         psk_port=psk_port,
         engine=engine,

@@ -13,7 +13,7 @@ from host_tools.failure import Failure
 
 @dataclass
 class Pki:
-    """A CA, a server for localhost, three clients, and a CA that nobody knows."""
+    """A CA, a server for localhost, four clients, and a CA that nobody knows."""
 
     folder: Path
     authority: ca.Authority
@@ -31,7 +31,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
         folder,
         authority,
         authority.issue_server(["localhost"], ips=["127.0.0.1"]),
-        {name: authority.issue_device(name) for name in ("dev-1", "dev-2", "observer")},
+        {name: authority.issue_device(name) for name in ("dev-1", "dev-2", "observer", "operator")},
         other.issue_device("dev-1"),
     )
 

@@ -12,7 +12,7 @@ from host_tools.paths import ROOT
 
 COMMANDS = [
     ["demo"], ["doctor"], ["boards"], ["flash"], ["new"], ["provision"], ["deploy"], ["logs"], ["repl"], ["watch"],
-    ["inspect"], ["capture"], ["explain"], ["sim"],
+    ["send"], ["inspect"], ["capture"], ["explain"], ["sim"],
     ["broker"], ["bench"],
     ["ca", "init"], ["ca", "issue", "server"], ["ca", "issue", "device"], ["ca", "list"], ["ca", "show"],
     ["certs", "embed"], ["certs", "store"], ["certs", "pin"], ["certs", "rotate"], ["certs", "audit"],

@@ -39,6 +39,10 @@ def test_defaults_are_filled_in():
     assert checked["clock"]["every_s"] == 21600
     assert checked["wifi"]["networks"][0]["ssid"] == "home"
     assert checked["https"] is None
+    assert (checked["wifi"]["restart_after"], checked["wifi"]["reboot_after"]) == (3, 20)
+    assert (checked["mqtt"]["commands"], checked["mqtt"]["status_s"]) == ([], 300)
+    assert config.check(changed(["mqtt", "commands"], ["reboot", "status"]))["mqtt"]["commands"] == ["reboot", "status"]
+    assert config.check(changed(["mqtt", "status_s"], 0))["mqtt"]["status_s"] == 0
     assert config.check(changed(["https"], None))["https"] is None
 
 
@@ -70,6 +74,14 @@ def test_each_wrong_value_names_key_value_and_fix():
         (["mqtt", "pins"], [PIN, PIN[:-1]], "mqtt.pins", "[…]"),
         (["mqtt", "pins"], [PIN, 7], "mqtt.pins", "[…]"),
         (["https"], {"url": "https://x", "pins": ["x"]}, "https.pins", "[…]"),
+        (["wifi", "restart_after"], -1, "wifi.restart_after", "-1"),
+        (["wifi", "reboot_after"], 1001, "wifi.reboot_after", "1001"),
+        (["mqtt", "status_s"], 9, "mqtt.status_s", "9"),
+        (["mqtt", "status_s"], True, "mqtt.status_s", "true"),
+        (["mqtt", "commands"], "reboot", "mqtt.commands", '"reboot"'),
+        (["mqtt", "commands"], ["reboot", "format"], "mqtt.commands", "[…]"),
+        (["mqtt", "commands"], [["reboot"]], "mqtt.commands", "[…]"),
+        (["mqtt", "commands"], ["status"] * 6, "mqtt.commands", "[…]"),
     ):
         e = error(changed(path, value))
         assert e.code == "CONFIG"
