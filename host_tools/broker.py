@@ -151,7 +151,7 @@ class Broker:
         if self._mtls or self._users:
             acl = ["pattern write rootlet/%u/#", "pattern read rootlet/%u/cmd/#"]
             for name in self._observers:
-                acl += [f"user {name}", "topic read rootlet/#"]
+                acl += [f"user {name}", "topic read rootlet/#", "topic write rootlet/+/cmd"]
             lines.append(f"acl_file {self._private('acl.txt', chr(10).join(acl) + chr(10))}")
         if self._psk:
             lines += self._shared_keys(self._psk)

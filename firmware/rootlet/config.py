@@ -85,6 +85,7 @@ _TOP: tuple = (
     ("watchdog_s", lambda v: v == 0 or _whole(30, 3600)(v), 60, "0 for none, or 30 to 3600 seconds"),
     ("https", _dict, None, "an object with url"),
     ("mqtt", _dict, _NEEDED, "an object with host, port, …"),
+    ("update", _dict, {}, "an object with key, pins, downgrade"),
     ("sensors", lambda v: isinstance(v, list) and 0 < len(v) <= 32, _NEEDED, "a list of 1 to 32 sensors"),
 )
 _WIFI = (
@@ -138,6 +139,11 @@ _MQTT = (
     ("qos", _whole(0, 1), 1, "0 or 1"),
     ("queue", _whole(1, 1000), 64, "1 to 1000 readings kept while offline"),
     _PINS,
+)
+_UPDATE = (
+    ("key", _key_file, None, "the file of the public key that updates are signed for, 384 raw bytes"),
+    _PINS,
+    ("downgrade", lambda v: isinstance(v, bool), False, "true or false"),
 )
 _SENSOR = (
     ("kind", _one_of(*SENSOR_KINDS), _NEEDED, "one of " + ", ".join(SENSOR_KINDS)),
@@ -231,6 +237,7 @@ def check(data):
         if mqtt[other] is not None:
             fix = "a connection by a shared key has no certificates: remove one of the two"
             raise RootletError("CONFIG", "mqtt.psk is given beside mqtt.%s" % other, fix)
+    out["update"] = _section(out["update"], _UPDATE, "update.")
     out["sensors"] = sensors = _objects(out["sensors"], _SENSOR, "sensors")
     seen = []
     for i, sensor in enumerate(sensors):
