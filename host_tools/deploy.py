@@ -15,7 +15,7 @@ from host_tools.paths import FIRMWARE
 
 DEFAULT_BOARD = "pico_w"
 BOARD_PSK = "device.psk"
-BOARD_UPDATE = "update.pub"
+BOARD_UPDATE = update_keys.PUBLIC
 _COPY_TIMEOUT_S = 300
 _BUSY = (
     "in use by another",

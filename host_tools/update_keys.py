@@ -66,9 +66,7 @@ def load(folder: Path, passphrase: str | None = None) -> "RSAPrivateKey":
         raise Failure("the update key cannot be opened", what, "the same command with the right passphrase",
                       Exit.USAGE) from None  # fmt: skip
     if not (
-        isinstance(key, rsa.RSAPrivateKey)
-        and key.key_size == BITS
-        and key.public_key().public_numbers().e == _EXPONENT
+        isinstance(key, rsa.RSAPrivateKey) and key.key_size == BITS and key.public_key().public_numbers().e == _EXPONENT
     ):
         raise Failure("that is no update key", f"{path} is not RSA-{BITS} with exponent {_EXPONENT}",
                       "rootlet ca update-key --force", Exit.USAGE)  # fmt: skip

@@ -12,100 +12,15 @@ import json
 import os
 import sys
 
-from . import https, kept, signature, trees
+from . import https, kept, trees
 from .deadline import Deadline, waiting
-from .errors import RootletError
+from .errors import RootletError, unload
 
 _LONGEST = 8192  # bytes of the list
 _FILE_MS = 60000  # for one file, from the name look-up to its last byte
 _ALL_MS = 3600000
-_LARGEST = 1 << 20
-_OWN = ("complete", "complete.new", "tried", "starts", "state", "former")
+_OWN = ("complete", "complete.new", "tried", "starts")
 _CARRIED = (("trust_roots.py", "trust_roots.mpy"), ("roots.bin",))
-
-
-def opened(data, modulus):
-    """The text that was signed. Args: data: base64 of the signature, a line feed, the text. modulus: see signature.
-
-    Raises: RootletError UPDATE_SIGNATURE; nothing of the text has been looked at then.
-    """
-    line, _, text = data.partition(b"\n")
-    try:
-        signed = binascii.a2b_base64(line)
-    except ValueError:
-        signed = b""
-    if not signature.verify(modulus, hashlib.sha256(text).digest(), signed):
-        raise RootletError("UPDATE_SIGNATURE", "%d bytes" % len(data))
-    return text
-
-
-def _whole(v, most):
-    return isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= most
-
-
-def _plain(name):
-    """Whether a name stays in the tree: at most one folder, plain characters, none of the tree's own names."""
-    parts = name.split("/")
-    if len(parts) > 2 or parts[0] in _OWN:
-        return False
-    for part in parts:
-        if not 0 < len(part) <= 48 or part[0] == ".":
-            return False
-        for c in part:
-            if not ("a" <= c <= "z" or "A" <= c <= "Z" or "0" <= c <= "9" or c in "_-."):
-                return False
-    return True
-
-
-def checked(text):
-    """The list as a dict, every field of the right kind. Args: text: bytes. Raises RootletError UPDATE_MANIFEST."""
-    what = "no JSON object, or a field is missing"
-    try:
-        data = json.loads(text)
-        for what, good in (
-            ("format", data["format"] == 1),
-            ("version", _whole(data["version"], 1 << 40)),
-            ("made", _whole(data["made"], 1 << 40)),
-            ("name", isinstance(data["name"], str) and len(data["name"]) <= 64),
-            ("board", isinstance(data["board"], list)),
-            ("mpy", isinstance(data["mpy"], str)),
-            ("downgrade", isinstance(data["downgrade"], bool)),
-            ("files", isinstance(data["files"], dict) and 0 < len(data["files"]) <= 128),
-        ):
-            if not good:
-                raise ValueError
-        for what in data["files"]:
-            size, digest = data["files"][what]
-            if not (_plain(what) and _whole(size, _LARGEST) and isinstance(digest, str) and len(digest) == 64):
-                raise ValueError
-            for c in digest:
-                if c not in "0123456789abcdef":
-                    raise ValueError
-        return data
-    except (ValueError, TypeError, KeyError, RuntimeError):  # RuntimeError: nested too deeply
-        raise RootletError("UPDATE_MANIFEST", what[:48]) from None
-
-
-def allow(data, board, mpy, running, failed, downgrade):
-    """Refuse what is not for this board, or not newer.
-
-    Args: data: see checked. board: its id. mpy: sys.implementation._mpy. running: version. failed: a version that this
-        board has gone back from and that is not to be tried again, or None. downgrade: whether older ones may be taken.
-    Raises: RootletError UPDATE_REFUSED.
-    """
-    version = data["version"]
-    loads = "%d.%d" % (mpy & 255, mpy >> 8 & 3)
-    if board not in data["board"]:
-        why = "it is for %s, this is %s" % (", ".join([str(b) for b in data["board"]])[:60], board)
-    elif data["mpy"] != loads:
-        why = "its .mpy files are %s, this board loads %s" % (data["mpy"][:8], loads)
-    elif version == failed:
-        why = "version %d has failed here before" % version
-    elif version <= running and not (downgrade and data["downgrade"] and version != running):
-        why = "version %d is not newer than %d" % (version, running)
-    else:
-        return
-    raise RootletError("UPDATE_REFUSED", why)
 
 
 def _digest(name):
@@ -183,7 +98,7 @@ def _key(options):
     if name:
         try:
             with open(name, "rb") as f:
-                return f.read(signature.SIZE + 1)
+                return f.read(385)
         except OSError:
             pass
     raise RootletError("UPDATE_OFF", "no file '%s'" % name if name else "update.key is not set")
@@ -194,7 +109,7 @@ def _begin(place, files):
     if _size(place) < 0:
         os.mkdir(place)
     there = _walk(place)
-    for name in _OWN[:4]:
+    for name in _OWN:
         if name in there:
             os.remove(place + "/" + name)
     for name in there:
@@ -243,13 +158,19 @@ async def _fetch(url, trust, options, board, log, again):
     trust = trust.with_pins(options["pins"])
     with _page(url, trust, _FILE_MS, _LONGEST + 600) as response:
         data = response.read()
-    data = checked(opened(data, modulus))
-    gc.collect()
-    failed = None if again else trees.rolled_back()
-    mpy = getattr(sys.implementation, "_mpy", 0)
-    allow(data, board.get("id"), mpy, trees.version() or 0, failed, options["downgrade"])
+    from . import manifest
+
+    try:
+        data = manifest.checked(manifest.opened(data, modulus))
+        failed = None if again else trees.rolled_back()
+        mpy = getattr(sys.implementation, "_mpy", 0)
+        manifest.allow(data, board.get("id"), mpy, trees.version() or 0, failed, options["downgrade"])
+    finally:
+        unload("manifest")
+        unload("signature")
     version, made, files = data["version"], data["made"], data["files"]
-    del data
+    data = None
+    gc.collect()
     # Trust is not the update's business: roots stay, where the list has none.
     for group in _CARRIED:
         if not [name for name in group if name in files]:

@@ -63,7 +63,8 @@ def deploy(
     if everything and (device or port):
         raise Failure("--all goes with no device and no port", "one is given", "leave it out", Exit.USAGE)
     files = {
-        "config": config, "trust": trust, "roots": roots, "cert": cert, "key": key, "psk": psk, "update_key": update_key,
+        "config": config, "trust": trust, "roots": roots, "cert": cert, "key": key, "psk": psk,
+        "update_key": update_key,
     }  # fmt: skip
     given = {name: path for name, path in files.items() if path is not None}
     for path in given.values():
