@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import pytest
 
-from host_tools import deploy, mpy, publish_update, trees, update_keys
+from host_tools import deploy, mpy, publish_update, update_keys
 from host_tools.failure import Failure
 from host_tools.servers import _TlsServer
 from host_tools.sim.board import VirtualBoard
@@ -141,9 +141,7 @@ class Updates(Site):
     def url(self, name: str) -> str:
         return f"https://localhost:{self.files.port}/{name}"
 
-    def fetch(
-        self, board: VirtualBoard, name: str, again: bool = False, file_ms: int = 20000, **options: Any
-    ) -> str:
+    def fetch(self, board: VirtualBoard, name: str, again: bool = False, file_ms: int = 20000, **options: Any) -> str:
         del self.files.asked[:]
         code = CODE % (options, file_ms, int(time.time()), self.url(name), again)
         said = deploy._mpremote(board.port, "exec", code, timeout_s=60)
@@ -182,7 +180,7 @@ def test_from_one_version_to_the_next_and_on(site: Updates) -> None:
         assert site.fetch(board, name) == str(site.base)
         # What both versions have was copied on the board; trust roots are not in the list and stay.
         assert len(site.files.asked) == 1 + PARTS + 1
-        assert site.state(board).endswith("False None")  # still the former one
+        assert site.state(board) == f"{site.base} True None"  # mpremote has restarted it
         site.works(board, two, "app_b")
         assert site.state(board) == f"{site.base} False None"
         listing = json.loads((site.flash / "app_b" / "complete").read_text())
@@ -195,3 +193,191 @@ def test_from_one_version_to_the_next_and_on(site: Updates) -> None:
         four = site.same()
         install(board, four, PATIENT)
         assert site.matches("app_b", four)
+
+
+def test_cut_off_at_every_file_and_gone_on_with(site: Updates) -> None:
+    """One file a try: what is whole is not fetched again, and until the last the former version starts."""
+    with site.board() as board:
+        one = begin(site, board)
+        two = site.same()
+        name = site.publish(two, site.base)
+        manifest = (site.web / name).stat().st_size
+        sizes = {path.name: path.stat().st_size for path in site.web.iterdir()}
+        seen: list[str] = []
+        for _ in range(PARTS + 3):
+            # Enough for the list and the next file, and for half of the one after it.
+            wanted = [row[1] for _, row in sorted(listing(site.web / name).items())]
+            missing = [digest for digest in wanted if digest in changed(site, one, two) and digest not in seen]
+            site.files.left = (
+                manifest + sum(sizes[digest] for digest in missing[:1]) + (sizes[missing[1]] // 2 if missing[1:] else 0)
+            )
+            said = site.fetch(board, name)
+            assert not set(seen) & set(site.files.asked)
+            seen += missing[:1]
+            if not missing[1:]:
+                break
+            assert said.startswith(("HTTP_TRUNCATED", "UPDATE_FILE")), said
+            assert not (site.flash / "app_b" / "complete").exists()
+            assert (site.flash / "app").read_text() == "a\n"
+        assert said == str(site.base) and len(seen) == PARTS + 1
+        site.files.left = None
+        site.works(board, two, "app_b")
+
+
+def listing(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_bytes().partition(b"\n")[2])["files"]
+    return found
+
+
+def changed(site: Updates, old: Path, new: Path) -> set[str]:
+    """The digests of the files of a version that the former one has not under the same name."""
+    found = set()
+    for path in new.rglob("*"):
+        other = old / path.relative_to(new)
+        if path.is_file() and not (other.is_file() and other.read_bytes() == path.read_bytes()):
+            found.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    return found
+
+
+@pytest.mark.timeout(60 + 20 * CUTS)
+def test_cut_off_at_random_bytes_and_moments(site: Updates) -> None:
+    """The server closes or stalls after any byte; the board loses its power at any moment."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    chance = random.Random(seed)
+    board = site.board().start()
+    try:
+        old = begin(site, board)
+        for i in range(CUTS):
+            new = site.same()
+            name = site.publish(new, site.base + i)
+            total = (site.web / name).stat().st_size + sum(
+                (site.web / digest).stat().st_size for digest in changed(site, old, new)
+            )
+            where = f"seed {seed}, cut {i}"
+            running = (site.flash / "app").read_text()
+            if i % 3 == 2:
+                site.files.left = None
+                site.files.serving.clear()
+                thread = threading.Thread(target=quiet, args=(site, board, name))
+                thread.start()
+                assert site.files.serving.wait(20)
+                time.sleep(chance.uniform(0, 0.6))
+                board.stop()  # kill -9 of the interpreter
+                thread.join(60)
+                board = site.board().start()
+            else:
+                site.files.left, site.files.stall = chance.randrange(total), i % 3 == 1
+                said = site.fetch(board, name, file_ms=1500)
+                assert said.split()[0] in ("HTTP_TRUNCATED", "HTTP_TIMEOUT", "NET_CLOSED"), (said, where)
+                assert (site.flash / "app").read_text() == running
+                site.works(board, old, f"app_{running.strip()}")
+            site.files.left = None
+            if (site.flash / "app").read_text() == running:
+                assert site.fetch(board, name) == str(site.base + i), where
+            site.works(board, new, "app_b" if running == "a\n" else "app_a")
+            old = new
+    finally:
+        board.stop()
+
+
+def quiet(site: Updates, board: VirtualBoard, name: str) -> None:
+    with contextlib.suppress(Failure, StopIteration, OSError):
+        site.fetch(board, name)
+
+
+def test_what_must_be_refused(site: Updates) -> None:
+    """Each leaves the version that runs as it is, and its refuge too where nothing was to be fetched."""
+    with site.board() as board:
+        one = begin(site, board)
+        two = site.same()
+        other = update_keys.load(update_keys.new(site.folder / "other")[0].parent)
+        name = site.publish(two, site.base)
+        good = (site.web / name).read_bytes()
+
+        def put(data: bytes) -> str:
+            (site.web / "changed.signed").write_bytes(data)
+            return "changed.signed"
+
+        signature, _, text = good.partition(b"\n")
+        for data in (
+            b"", text, b"\n" + text, signature + b"\n", good + b" ", good[:-1], good.replace(b"false", b"true"),
+            update_keys.sign(other, text), b"<html>please log in</html>", signature[:-8] + b"AAAAAAA=\n" + text,
+        ):  # fmt: skip
+            assert site.fetch(board, put(data)).startswith("UPDATE_SIGNATURE"), data[:80]
+        for data in (
+            bytes(9000),
+            update_keys.sign(site.key, b" " * 9000),
+            update_keys.sign(site.key, text + b" " * 8192),
+        ):
+            assert site.fetch(board, put(data)).startswith("HTTP_TOO_LARGE")
+        assert site.fetch(board, "absent").startswith("UPDATE_FILE status 404")
+        assert site.fetch(board, put(update_keys.sign(site.key, b"[]"))).startswith("UPDATE_MANIFEST")
+        for changes, fact in (
+            ({"boards": ["esp32"]}, "it is for esp32, this is pico_w"),
+            ({"abi": "5.0"}, "its .mpy files are 5.0"),
+        ):
+            assert fact in site.fetch(board, site.publish(two, site.base, **changes))
+        old = site.publish(two, 1000)
+        assert "not newer" in site.fetch(board, old)
+        assert "not newer" in site.fetch(board, old, downgrade=True)
+        down = site.publish(two, 1000, downgrade=True)
+        assert "not newer" in site.fetch(board, down)
+        name = site.publish(two, site.base)
+        assert site.fetch(board, name, key=None).startswith("UPDATE_OFF update.key is not set")
+        assert site.fetch(board, name, key="absent").startswith("UPDATE_OFF no file")
+        pin = "sha256//" + "A" * 43 + "="
+        assert site.fetch(board, name, pins=[pin]).startswith("CERT_PIN")
+        assert not (site.flash / "app_b").exists()
+        # A file that the web server has changed, and one that it has not; of the same size, shorter and longer.
+        digest = listing(site.web / name)["rootlet/part3.py"][1]
+        whole = (site.web / digest).read_bytes()
+        for data, code in (
+            (b"X" + whole[1:], "UPDATE_FILE"),
+            (whole[:-1], "UPDATE_FILE"),
+            (whole + b"#", "HTTP_TOO_LARGE"),
+        ):
+            (site.web / digest).write_bytes(data)
+            assert site.fetch(board, name).startswith(code)
+            assert not (site.flash / "app_b" / "complete").exists()
+        site.works(board, one, "app_a")
+        # Allowed twice, by the signer and by the board: an older version.
+        (site.web / digest).write_bytes(whole)
+        assert site.fetch(board, down, downgrade=True) == "1000"
+        site.works(board, two, "app_b")
+        assert site.state(board) == "1000 False None"
+
+
+def test_a_flash_too_small(site: Updates) -> None:
+    with site.board() as board:
+        begin(site, board)
+        two = site.same()
+        (two / "roots.bin").write_bytes(bytes(900_000))
+        assert "bytes are needed" in site.fetch(board, site.publish(two, site.base))
+        assert not (site.flash / "app_b").exists()
+
+
+def test_a_version_that_crashes_goes_back_and_is_not_taken_again(site: Updates) -> None:
+    with site.board() as board:
+        one = begin(site, board)
+        bad = site.same()
+        (bad / "rootlet" / "gateway.mpy").unlink()
+        (bad / "rootlet" / "gateway.py").write_text("raise ValueError('a mistake')\n")
+        name = site.publish(bad, site.base)
+        at = board.position
+        assert site.fetch(board, name) == str(site.base)
+        board.reset()
+        board.wait_for("boot: app_b does not connect; going back", 30, at)
+        board.wait_for("mqtt: first reading published", 30, at)
+        assert site.matches("app_a", one)
+        assert site.state(board).split()[1:] == ["False", str(site.base)]
+        assert "has failed here before" in site.fetch(board, name)
+        assert site.fetch(board, name, again=True) == str(site.base)
+        assert site.fetch(board, name) == "UPDATE_REFUSED app_b is on trial itself"
+        at = board.position
+        board.reset()
+        board.wait_for("boot: app_b does not connect; going back", 30, at)
+        board.wait_for("mqtt: first reading published", 30, at)
+        good = site.same()
+        assert site.fetch(board, site.publish(good, site.base + 1)) == str(site.base + 1)
+        site.works(board, good, "app_b")
+        assert site.state(board) == f"{site.base + 1} False None"
