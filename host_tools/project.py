@@ -66,6 +66,16 @@ class Device:
         """The broker's name or address, as it must stand in its certificate."""
         return str(self._template["mqtt"]["host"])
 
+    @property
+    def topic(self) -> str:
+        """Where it publishes, with {device} and {sensor} still in it."""
+        return str(self._template["mqtt"].get("topic", "rootlet/{device}/{sensor}"))
+
+    @property
+    def takes_updates(self) -> bool:
+        """Whether it has the public key of remote updates."""
+        return bool(self._template.get("update", {}).get("key"))
+
     def _value(self, secret: Secret) -> str:
         value, where = self._secrets.get(secret)
         rows = board_config._NETWORK if secret.key.startswith("wifi") else board_config._MQTT

@@ -95,7 +95,7 @@ def publish(
     if len(text) > LONGEST:
         raise Failure("the update has too many files", f"its list has {len(text)} bytes, a board reads {LONGEST}",
                       "fewer files, or shorter names")  # fmt: skip
-    target = folder / f"manifest-{ids[0]}-{number}.signed"
+    target = folder / list_name(ids[0], number)
     _write(target, update_keys.sign(key, text))
     return Release(ids[0], number, target, len(files), sum(int(size) for size, _ in files.values()))
 
@@ -106,10 +106,11 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def routes(folder: Path) -> dict[str, bytes]:
-    """What a web server serves of a folder: path to body. Temporary files are left out."""
-    return {f"/{path.name}": path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name[0] != "."}
+    """What a web server serves of a folder: path to body. Progress files are left out."""
+    wanted = [path for path in folder.iterdir() if path.suffix in ("", ".signed") and path.name[0] != "."]
+    return {f"/{path.name}": path.read_bytes() for path in wanted if path.is_file()}
 
 
-def base_url(host: str, port: int) -> str:
-    """https://HOST[:PORT]/"""
-    return f"https://{host}/" if port == 443 else f"https://{host}:{port}/"
+def list_name(board: str, version: int) -> str:
+    """The file name of a signed list."""
+    return f"manifest-{board}-{version}.signed"

@@ -145,15 +145,19 @@ class Rollout:
         device.heard = True
         if device.state in (State.CONFIRMED, State.FAILED):
             return []
-        version = said.get("version")
-        if version == self._versions[name]:
+        if said.get("version") == self._versions[name]:
             if said.get("trial") is not False:
                 return []  # it runs, and has not worked yet
             device.state = State.CONFIRMED
             return self._settle(now)
+        return self._former(name, device, said, now)
+
+    def _former(self, name: str, device: _Device, said: dict[str, Any], now: float) -> list[Action]:
+        """It runs another version than it should."""
+        soon = device.asked == 1 and now - device.last < _QUIET_S
         if said.get("rolled_back") == self._versions[name] and (device.asked or not self.limits.again):
-            if device.asked and self.limits.again and device.asked == 1 and now - device.last < _QUIET_S:
-                return []  # still the message from before it was asked
+            if self.limits.again and soon:
+                return []  # still what it said before it was asked
             return self._failed(name, "it went back from this version", now)
         if device.state is State.ASKED and (device.missed or now - device.last >= _QUIET_S):
             return self._ask_again(name, "it came back with its former version", now)

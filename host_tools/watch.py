@@ -4,7 +4,7 @@ import queue
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,7 @@ class Watcher:
     Args:
         host, port: the broker, by a name or address in its certificate.
         ca: PEM file of the CA. cert, key: PEM files of the observer's own certificate, or neither.
-        user, password: or None. topic: topic filter. timeout_s: for the connection and the subscription.
+        user, password: or None. topic: topic filter, or several. timeout_s: for the connection and the subscription.
         longest: payloads are cut to so many bytes, so that what waits is bounded.
     """
 
@@ -44,14 +44,15 @@ class Watcher:
         *,
         user: str | None = None,
         password: str | None = None,
-        topic: str = "rootlet/#",
+        topic: str | Sequence[str] = "rootlet/#",
         timeout_s: float = 10,
         longest: int | None = None,
     ) -> None:
         self._longest = longest
         self.connected = False
         self.dropped = 0
-        self._host, self._port, self._topic, self._timeout_s = host, port, topic, timeout_s
+        self._host, self._port, self._timeout_s = host, port, timeout_s
+        self._topics = [topic] if isinstance(topic, str) else list(topic)
         self._messages: queue.Queue[Message] = queue.Queue(_MOST_WAITING)
         self._ready = threading.Event()
         self._refusal = ""
@@ -82,14 +83,15 @@ class Watcher:
         if reason.is_failure:
             self._refuse(str(reason))
         else:
-            client.subscribe(self._topic, qos=1)
+            client.subscribe([(topic, 1) for topic in self._topics])
 
     def _subscribed(
         self, _client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        if reasons[0].is_failure:
-            self._refuse(f"subscription to {self._topic}: {reasons[0]}")
-        self.connected = not reasons[0].is_failure
+        refused = next((row for row in zip(self._topics, reasons, strict=False) if row[1].is_failure), None)
+        if refused:
+            self._refuse(f"subscription to {refused[0]}: {refused[1]}")
+        self.connected = refused is None
         self._ready.set()
 
     def _disconnected(
@@ -136,6 +138,10 @@ class Watcher:
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         self._stop()
+
+    def publish(self, topic: str, payload: str) -> None:
+        """Send a message by QoS 1, not retained; it waits where the connection is away for a moment."""
+        self._client.publish(topic, payload, qos=1)
 
     def next(self, timeout_s: float | None = None) -> Message:
         """The next message as (topic, payload). Raises TimeoutError."""

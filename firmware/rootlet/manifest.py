@@ -45,7 +45,7 @@ def _plain(name):
 
 
 def checked(text):
-    """The list as a dict, every field of the right kind. Args: text: bytes. Raises: RootletError UPDATE_MANIFEST, MEMORY."""
+    """The list as a dict, every field of the right kind. text: bytes. Raises RootletError UPDATE_MANIFEST, MEMORY."""
     what = "no JSON object, or a field is missing"
     try:
         data = json.loads(text)
