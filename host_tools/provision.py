@@ -30,7 +30,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from host_tools import ca, certinfo, certs, psk, root_store
+from host_tools import ca, certinfo, certs, psk, root_store, update_keys
 from host_tools.failure import Exit, Failure
 from host_tools.project import BOARD_CERT, BOARD_KEY, BOARD_PSK, Device, Project, Trust
 from host_tools.project_secrets import FILE as SECRETS_FILE
@@ -70,12 +70,13 @@ class Report:
 
 @dataclass(frozen=True)
 class _Job:
-    """One device. trust: the folder with its trust files."""
+    """One device. trust: the folder with its trust files. update: public key of remote updates, or None."""
 
     id: str
     auth: str
     trust: Path
     config: bytes = field(repr=False)
+    update: bytes | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,9 @@ def run(project: Project, devices: Iterable[Device], options: Options, say: Say,
         _recover(build)
         authority = _authority(project, options, say)
         trusted = {trust: _trust_files(project, trust, authority, options) for trust in {d.trust for d in wanted}}
+        public = {device.id: _update_key(project, config) for device, config in zip(wanted, configs, strict=True)}
         jobs = [
-            _Job(device.id, device.auth, trusted[device.trust], config)
+            _Job(device.id, device.auth, trusted[device.trust], config, public[device.id])
             for device, config in zip(wanted, configs, strict=True)
         ]
         site = _Site(build / "devices", build / "staging", project.ca_dir, options, authority)
@@ -133,6 +135,17 @@ def _config(device: Device) -> bytes:
         raise Failure(f"the configuration of {device.id} is too large", f"{len(data)} bytes, a board reads 16384",
                       "fewer sensors or networks", Exit.USAGE)  # fmt: skip
     return data
+
+
+def _update_key(project: Project, config: bytes) -> bytes | None:
+    """The public key of remote updates, where the device takes them."""
+    name = json.loads(config).get("update", {}).get("key")
+    if name is None:
+        return None
+    if name != update_keys.PUBLIC:
+        raise Failure("the update key cannot be placed", f"update.key is {name!r}",
+                      f'key = "{update_keys.PUBLIC}" in [update]', Exit.USAGE)  # fmt: skip
+    return update_keys.public(project.ca_dir)
 
 
 def _check_git(folder: Path) -> None:
@@ -330,6 +343,8 @@ def _one(site: _Site, job: _Job) -> str:
     for name in (MODULE, COMPILED, ROOTS):
         with contextlib.suppress(FileNotFoundError):
             files[name] = (job.trust / name).read_bytes()
+    if job.update:
+        files[update_keys.PUBLIC] = job.update
     new_identity = False
     if job.auth == "mtls":
         identity, new_identity = _identity(site, job.id, there)

@@ -102,7 +102,7 @@ def send(place: Place, device: str, command: str, words: Iterable[str], timeout_
     status = ""
     with Watcher(
         place.host, place.port, place.ca, place.cert, place.key, user=place.user, password=place.password,
-        topic=topic("reply"), also=[topic("status")], longest=LONGEST_PAYLOAD,
+        topic=[topic("reply"), topic("status")], longest=LONGEST_PAYLOAD,
     ) as watcher:  # fmt: skip
         end = time.monotonic() + timeout_s
         try:

@@ -45,20 +45,28 @@ class _TlsServer(http.server.ThreadingHTTPServer):
 
 
 class HttpsServer:
-    """An HTTPS server (TLS 1.2 or newer) on 127.0.0.1 and a free port.
+    """An HTTPS server (TLS 1.2 or newer), on 127.0.0.1 and a free port where nothing else is said.
 
     Args: cert, key: PEM files, the chain with the leaf first. routes: path to body.
         key_log: file of mode 0600 that the secrets of each connection are added to, for captures only.
+        place: address and port to listen on.
     """
 
-    def __init__(self, cert: Path, key: Path, routes: dict[str, bytes], key_log: Path | None = None) -> None:
+    def __init__(
+        self,
+        cert: Path,
+        key: Path,
+        routes: dict[str, bytes],
+        key_log: Path | None = None,
+        place: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(cert, key)
         if key_log:
             context.keylog_filename = str(key_log)
         handler = type("Pages", (_Pages,), {"routes": dict(routes)})
-        self._server = _TlsServer(("127.0.0.1", 0), handler)
+        self._server = _TlsServer(place, handler)
         self._server.context = context
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)

@@ -15,7 +15,7 @@ from host_tools.failure import Failure
 from host_tools.paths import FIRMWARE
 
 ROOT_FILES = ("boot.py", "main.py")
-STATE = ("config.json", "device.crt.der", "device.key.der", "device.psk")
+STATE = ("config.json", "device.crt.der", "device.key.der", "device.psk", "update.pub")
 """Files beside main.py that outlive a version; all else goes into the tree."""
 
 _ON_BOARD = Path(__file__).parent / "on_board" / "deploying.py"
@@ -131,7 +131,9 @@ def plan(board: Board, tree: Path, carry: bool = True) -> Plan:
     files |= {name: board.files[source] for name, source in carried.items()}
     changed = {name: wanted[name] for name in STATE if name in wanted and board.files.get(name) != wanted[name]}
     root = {name: wanted[name] for name in ROOT_FILES if name in wanted and board.files.get(name) != wanted[name]}
-    result = Plan(target, {"made": int(time.time()), "files": files, "state": changed}, root=root)
+    # These two first: the board reads the beginning only to know what it runs.
+    made = int(time.time())
+    result = Plan(target, {"made": made, "version": made, "files": files, "state": changed}, root=root)
     running = {name: row for name, row in active.items() if not _is_own(name)}
     if board.active and running == files and not changed and not root:
         result.kept, result.unchanged = len(wanted), True

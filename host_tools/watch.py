@@ -30,8 +30,7 @@ class Watcher:
     Args:
         host, port: the broker, by a name or address in its certificate.
         ca: PEM file of the CA. cert, key: PEM files of the observer's own certificate, or neither.
-        user, password: or None. topic: topic filter. also: more of them.
-        timeout_s: for the connection and the subscription.
+        user, password: or None. topic: topic filter, or several. timeout_s: for the connection and the subscription.
         longest: payloads are cut to so many bytes, so that what waits is bounded.
     """
 
@@ -45,15 +44,15 @@ class Watcher:
         *,
         user: str | None = None,
         password: str | None = None,
-        topic: str = "rootlet/#",
-        also: Sequence[str] = (),
+        topic: str | Sequence[str] = "rootlet/#",
         timeout_s: float = 10,
         longest: int | None = None,
     ) -> None:
         self._longest = longest
         self.connected = False
         self.dropped = 0
-        self._host, self._port, self._topics, self._timeout_s = host, port, (topic, *also), timeout_s
+        self._host, self._port, self._timeout_s = host, port, timeout_s
+        self._topics = [topic] if isinstance(topic, str) else list(topic)
         self._messages: queue.Queue[Message] = queue.Queue(_MOST_WAITING)
         self._ready = threading.Event()
         self._refusal = ""
@@ -89,10 +88,10 @@ class Watcher:
     def _subscribed(
         self, _client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        refused = [f"{topic}: {why}" for topic, why in zip(self._topics, reasons, strict=False) if why.is_failure]
+        refused = next((row for row in zip(self._topics, reasons, strict=False) if row[1].is_failure), None)
         if refused:
-            self._refuse(f"subscription to {refused[0]}")
-        self.connected = not refused
+            self._refuse(f"subscription to {refused[0]}: {refused[1]}")
+        self.connected = refused is None
         self._ready.set()
 
     def _disconnected(
@@ -140,9 +139,14 @@ class Watcher:
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         self._stop()
 
-    def publish(self, topic: str, payload: bytes, timeout_s: float) -> None:
-        """Publish with QoS 1, not retained. Raises TimeoutError where the broker does not acknowledge."""
+    def publish(self, topic: str, payload: bytes, timeout_s: float | None = None) -> None:
+        """Publish with QoS 1, not retained. timeout_s: wait for the acknowledgement; None: it goes when it can.
+
+        Raises TimeoutError where the broker does not acknowledge.
+        """
         sent = self._client.publish(topic, payload, qos=1)
+        if timeout_s is None:
+            return
         try:
             sent.wait_for_publish(timeout_s)
         except (ValueError, RuntimeError):

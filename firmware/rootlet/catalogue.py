@@ -64,6 +64,12 @@ CATALOGUE = {
     "WATCHDOG": "the program made no progress, so the board was reset|look at the sensors' drivers; raise watchdog_s",
     "SLOT": "a slot of identity and trust files cannot be used|rotate again: `rootlet certs rotate DEVICE`",
     "COMMAND": "a command is not executed|correct it, or allow it in mqtt.commands: docs/commands.md",
+    "UPDATE_OFF": "remote update is not set up|give update.key and the key's file: `rootlet ca update-key`, provision, deploy",
+    "UPDATE_SIGNATURE": "the update is not signed for this board's key|publish it with the project's key: `rootlet publish-update`",
+    "UPDATE_MANIFEST": "the signed list of the update cannot be used|publish it again: `rootlet publish-update`",
+    "UPDATE_REFUSED": "the update is not one for this board now|see the fact; publish a version that fits",
+    "UPDATE_FILE": "a file of the update could not be fetched as it was signed|publish it again; see the web server's log",
+    "UPDATE_FLASH": "the flash does not take the update|free some flash: `rootlet deploy --delete`",
     "SENSOR": "a sensor could not be read|check its wiring and pin",
 }
 # fmt: on

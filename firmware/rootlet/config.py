@@ -98,7 +98,7 @@ _TOP: tuple = (
     ("https", _dict, None, "an object with url"),
     ("mqtt", _dict, _NEEDED, "an object with host, port, …"),
     ("outbox", _dict, {}, "an object with mode, max_bytes, …"),
-    ("update", _dict, None, "an object with key"),
+    ("update", _dict, {}, "an object with key, pins, downgrade"),
     ("sensors", lambda v: isinstance(v, list) and 0 < len(v) <= 32, _NEEDED, "a list of 1 to 32 sensors"),
 )
 _WIFI = (
@@ -159,7 +159,6 @@ _MQTT: tuple = (
     ("retry_first_s", _number(0.1, 3600), 4, "0.1 to 3600 seconds"),
     ("retry_longest_s", _number(0.1, 86400), 60, "0.1 to 86400 seconds"),
     ("failback_s", _whole(10, 432000), 900, "10 to 432000 seconds"),
-    ("queue", _whole(1, 1000), 64, "1 to 1000 readings kept while offline"),
     (
         "status_s",
         lambda v: v == 0 or _whole(10, 86400)(v),
@@ -175,6 +174,11 @@ _OUTBOX = (
     ("max_bytes", _whole(4096, 1048576), 65536, "4096 to 1048576 bytes of the flash"),
     ("hold_s", _number(0, 3600), 10, "0 to 3600 seconds that a reading may wait in RAM alone"),
     ("full", _one_of("drop_oldest", "keep_latest"), "drop_oldest", "drop_oldest or keep_latest"),
+)
+_UPDATE = (
+    ("key", _key_file, None, "the file of the public key that updates are signed for, 384 raw bytes"),
+    _PINS,
+    ("downgrade", lambda v: isinstance(v, bool), False, "true or false"),
 )
 _SENSOR = (
     ("kind", _one_of(*SENSOR_KINDS), _NEEDED, "one of " + ", ".join(SENSOR_KINDS)),
@@ -270,6 +274,7 @@ def check(data):
         if mqtt[other] is not None:
             fix = "a connection by a shared key has no certificates: remove one of the two"
             raise RootletError("CONFIG", "mqtt.psk is given beside mqtt.%s" % other, fix)
+    out["update"] = _section(out["update"], _UPDATE, "update.")
     out["sensors"] = sensors = _objects(out["sensors"], _SENSOR, "sensors")
     seen = []
     for i, sensor in enumerate(sensors):

@@ -39,6 +39,42 @@ def path(name):
     return tree + "/" + name if tree and name and _there(tree + "/" + name) else name
 
 
+def _number(tree):
+    """The version of a tree; its `complete` begins with it: {"made":N,"version":N. Where there is none, when made."""
+    found = None
+    try:
+        with open(tree + "/complete", "rb") as f:
+            text = f.read(80)
+    except OSError:
+        return None
+    for key in (b'"made":', b'"version":'):
+        digits = text.partition(key)[2].partition(b",")[0].strip()
+        if digits.isdigit():
+            found = int(digits)
+    return found
+
+
+def version():
+    """The number of the version in use, or None where nobody has said one."""
+    tree = current()
+    return _number(tree) if tree else None
+
+
+def trial():
+    """Whether the tree in use has not worked yet."""
+    tree = current()
+    return bool(tree) and not _there(tree + "/tried")
+
+
+def rolled_back():
+    """The number of a version that was started, did not work, and does not run any more; None where there is none."""
+    tree = current()
+    for other in TREES:
+        if other != tree and _there(other + "/starts") and not _there(other + "/tried"):
+            return _number(other)
+    return None
+
+
 def settle():
     """Bring the files beside main.py to what belongs to the tree in use. May be cut off and repeated anywhere."""
     tree = current()

@@ -16,6 +16,7 @@ from host_tools.commands.inspect import inspect
 from host_tools.commands.logs import logs
 from host_tools.commands.new import new
 from host_tools.commands.provision import provision
+from host_tools.commands.publish_update import publish_update
 from host_tools.commands.repl import repl
 from host_tools.commands.send import send
 from host_tools.commands.sim import sim
@@ -29,7 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    demo, doctor, boards, flash, new, provision, deploy, logs, repl, watch, send, inspect, capture, sim, broker, bench,
+    demo, doctor, boards, flash, new, provision, deploy, publish_update, logs, repl, watch, send, inspect, capture, sim,
+    broker, bench,
 ):  # fmt: skip
     app.command()(command)
 # Numbers may be negative, so an unknown option is taken as text.

@@ -191,6 +191,29 @@ def show(
         _cost(facts, directory)
 
 
+@app.command("update-key")
+def update_key(
+    *,
+    directory: Dir = HERE,
+    passphrase: Annotated[bool, typer.Option("--passphrase", help="Encrypt the key; asks, or see below.")] = False,
+    passphrase_file: PassphraseFile = None,
+    force: Force = False,
+) -> None:
+    """Make the key that remote updates are signed with (RSA-3072); boards get its public part.
+
+    With "update": {"key": "update.pub"} in a configuration, provision and deploy put it onto the board.
+
+    Example: rootlet ca update-key
+    """
+    from host_tools import update_keys
+
+    secret = _passphrase(passphrase_file, wanted=passphrase, new=True)
+    private, public = update_keys.new(directory, passphrase=secret, force=force)
+    kind = "encrypted" if secret else "not encrypted: whoever has it runs code on every board"
+    typer.echo(f"private      {private} ({kind})")
+    typer.echo(f"public       {public} (goes onto the boards)")
+
+
 def _authority(directory: Path, passphrase_file: Path | None) -> "Authority":
     from host_tools import ca
 

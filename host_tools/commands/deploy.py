@@ -40,6 +40,9 @@ def deploy(
     psk: Annotated[
         Path | None, typer.Option(help="The device's pre-shared key (DEVICE.psk), in place of --cert and --key.")
     ] = None,
+    update_key: Annotated[
+        Path | None, typer.Option(help="Public key of remote updates (update.pub of `rootlet ca update-key`).")
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", hidden=True)] = False,  # the board is always restarted
 ) -> None:
     """Copy what has changed onto a board, switch to it, and wait for a reading; where none comes, the board goes back.
@@ -59,7 +62,10 @@ def deploy(
         )
     if everything and (device or port):
         raise Failure("--all goes with no device and no port", "one is given", "leave it out", Exit.USAGE)
-    files = {"config": config, "trust": trust, "roots": roots, "cert": cert, "key": key, "psk": psk}
+    files = {
+        "config": config, "trust": trust, "roots": roots, "cert": cert, "key": key, "psk": psk,
+        "update_key": update_key,
+    }  # fmt: skip
     given = {name: path for name, path in files.items() if path is not None}
     for path in given.values():
         if not path.is_file():
@@ -68,7 +74,7 @@ def deploy(
         if device or everything:
             raise Failure(
                 "a device of a project has its files from there",
-                f"--{'board' if board else next(iter(given))} is given",
+                f"--{'board' if board else next(iter(given)).replace('_', '-')} is given",
                 "leave the device out, or the file options", Exit.USAGE,
             )  # fmt: skip
         jobs = [deploy_jobs.from_files(board, given, port)]
