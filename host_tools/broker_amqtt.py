@@ -109,7 +109,8 @@ class Broker(AmqttBroker):
 async def serve(settings: dict[str, Any]) -> None:
     """Run until SIGTERM or SIGINT.
 
-    Args: settings: bind, port, cert, key, ca, mtls, observers, operators, users, key_log (a file or None; for captures only).
+    Args: settings: bind, port, cert, key, ca, mtls, observers, operators, users, key_log (a file or None; for captures
+        only).
     """
     Broker.require_certificate = settings["mtls"]
     Broker.key_log = settings.get("key_log")

@@ -4,7 +4,9 @@ import asyncio
 import gc
 import time
 
-from . import board, clock, health, leds, memory, sensors, trees, trust, wifi
+import machine
+
+from . import board, clock, health, leds, memory, sensors, slots, telemetry, trees, trust, wifi
 from .dates import timestamp
 from .errors import RootletError, unload
 from .kept import data as kept
@@ -14,6 +16,7 @@ from .reading import reading
 from .start import log
 
 _TICK_MS = 200
+_UPDATE_MS = 120000  # from one sign of life of an update to the next
 
 
 def _ignore(topic, message):
@@ -44,6 +47,7 @@ class Gateway:
         clk = settings["clock"]
         self.clock = clock.Clock(self.trust.floor, clk["servers"], timeout_ms=clk["timeout_s"] * 1000)
         self.wlan = None
+        self.unjoined = 0
         self.sequence = 0
         self.dropped = 0
         self.synced = time.ticks_ms()
@@ -56,7 +60,21 @@ class Gateway:
         self.link = Link(m, settings["device"], self._broker_trust(), self.outbox)
         client = self.link.client
         client.set_last_will(self._topic("status"), '{"status": "offline"}', retain=True, qos=1)
-        client.set_callback(_ignore)
+        self.commands = self.after = self.news = None
+        if m["commands"]:
+            from .commands import Commands
+
+            execute = {
+                "status": self._publish_status,
+                "interval": self._interval,
+                "rotate": self._rotate,
+                "update": self._update,
+                "reboot": self._reboot,
+            }
+            self.commands = Commands(self._topic("cmd").encode(), m["commands"], execute)
+        client.set_callback(self.commands.receive if self.commands else _ignore)
+        self.state = telemetry.fresh()
+        self.told = time.ticks_ms()
 
     def _load_trust(self, needs):
         """The embedded roots. A board that has a shared key and no page to fetch needs none."""
@@ -86,8 +104,8 @@ class Gateway:
     async def _sense(self, row):
         """Read one sensor for ever, from when the clock is good: a reading without a time is worth little."""
         sensor = None
-        period = int(row["every_s"] * 1000)
         while True:
+            period = int(row["every_s"] * 1000)
             health.feed(row["name"], period)
             if self.clock.good:
                 try:
@@ -121,13 +139,26 @@ class Gateway:
         if self.wlan is None:
             self.wlan = wifi.start(self.settings["wifi"], self.board)
         if wifi.address(self.wlan) is None:
-            leds.show(leds.WIFI)
-            health.feed("", len(self.settings["wifi"]["networks"]) * self.settings["wifi"]["timeout_s"] * 1000)
-            ssid, ip = await wifi.join(self.wlan, self.settings["wifi"], self.board)
-            log("wifi", "joined '%s', address %s" % (ssid, ip))
+            await self._join()
         if not self.clock.good:
             leds.show(leds.CLOCK)
             self._set_clock()
+
+    async def _join(self):
+        w = self.settings["wifi"]
+        leds.show(leds.WIFI)
+        health.feed("", len(w["networks"]) * w["timeout_s"] * 1000)
+        try:
+            ssid, ip = await wifi.join(self.wlan, w, self.board)
+        except RootletError as e:
+            self.unjoined += 1
+            if wifi.failed(self.wlan, w, self.board, self.unjoined, e):
+                _told(e)
+                self.outbox.flush()
+                wifi.stuck(self.unjoined, e)
+            raise
+        self.unjoined = 0
+        log("wifi", "joined '%s', address %s" % (ssid, ip))
 
     def _set_clock(self):
         seconds = self.clock.sync()
@@ -168,14 +199,111 @@ class Gateway:
         log("mqtt", "connected to %s:%d by %s" % (client.server, client.port, how))
         chain = "it knows the key of '%s'" % shared.identity if shared else "chain " + " > ".join(s.chain)
         log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
-        self.link.publish(self._topic("status"), health.birth(self.settings["device"]))
+        self._publish_status()
+        self._subscribe()
         health.connected()
         if not shared:  # no certificate has confirmed the time
             self.clock.keep(s.since)
 
+    def _publish_status(self, number=None, args=None):
+        link, state = self.link, self.state
+        state["reconnects"] = link.reasons
+        state["handshake_ms"] = link.handshake_ms
+        state["broker"] = "%s:%d" % link.broker
+        m = self.settings["mqtt"]
+        signal = wifi.rssi(self.wlan)
+        text = telemetry.status(self.settings["device"], state, self.outbox, signal, m["cert"], self.clock.read())
+        link.publish(self._topic("status"), text)
+        self.told = time.ticks_ms()
+
+    def _subscribe(self):
+        """Ask for commands. A broker that gives none costs the commands, not the readings."""
+        if not self.commands:
+            return
+        try:
+            self.link.client.subscribe(self._topic("cmd"), 1)
+        except RootletError as e:
+            if e.code != "MQTT_SUBSCRIBE":
+                raise
+            _told(e)
+        if self.news:
+            self.link.publish(self._topic("reply"), self.news, False)
+            self.news = None
+
+    def _interval(self, number, args):
+        """How often a sensor is read, until the next start."""
+        for row in self.settings["sensors"]:
+            if row["name"] == args["sensor"]:
+                row["every_s"] = args["every_s"]
+                return None
+        raise RootletError("COMMAND", "no sensor has this name")
+
+    def _rotate(self, number, args):
+        slot = args["slot"]
+        if not slots.complete(slot) or not slots.tried(slot):
+            raise RootletError("SLOT", "slot %s is not whole, or was never connected with" % slot)
+        from . import rotation
+
+        try:
+            rotation.switch(slot)
+        except OSError as e:
+            raise RootletError("SLOT", "flash: %s" % e) from None
+        finally:
+            unload("rotation")
+        self.after = ("reboot", number, args)
+
+    def _reboot(self, number, args):
+        self.after = ("reboot", number, args)
+
+    def _update(self, number, args):
+        if not self.settings["update"]["key"]:
+            raise RootletError("UPDATE_OFF", "update.key is not set")
+        self.after = ("update", number, args)
+
+    async def _carry_out(self):
+        """What a command asked for and must not be done while connected. The answer to it has gone out."""
+        what, number, args = self.after  # type: ignore[misc]
+        self.after = None
+        try:
+            self.link.publish(self._topic("status"), '{"status": "offline", "why": "%s"}' % what)
+            self.link.client.flush()
+            self.link.client.disconnect()
+        except RootletError as e:
+            log("error", e)  # the broker will notice
+            self.link.client.close()
+        self.outbox.flush()
+        if what == "update":
+            log("update", "asked for")
+            health.feed("", _UPDATE_MS)
+            from . import commands, update
+
+            try:
+                await update.fetch(args["url"], self.trust, self.settings, self.board, log, args.get("again", False))
+            except RootletError as e:
+                _told(e)
+                self.news = commands.answer(number, what, e)
+                return
+            finally:
+                for name in ("update", "https", "http1"):
+                    unload(name)
+        log("gateway", "restarting, as asked")
+        health.restarts(what)
+        machine.reset()
+
     def _turn(self):
-        """What is to be done now and then while connected. Raises RootletError WIFI_FAILED."""
+        """What is to be done now and then while connected. Returns whether to end the connection.
+
+        Raises: RootletError WIFI_FAILED.
+        """
         health.feed()
+        now = time.ticks_ms()
+        if self.commands:
+            text = self.commands.step()
+            if text:
+                self.link.publish(self._topic("reply"), text, False)
+        every_s = self.settings["mqtt"]["status_s"]
+        if every_s and time.ticks_diff(now, self.told) > every_s * 1000:
+            self._publish_status()
         if wifi.address(self.wlan) is None:
             raise RootletError("WIFI_FAILED", "the connection was lost")
         if self.link.acked != self.seen:
@@ -186,12 +314,13 @@ class Gateway:
         if self.link.answered:
             self.link.answered = False
             trees.confirm(log)
-        if time.ticks_diff(time.ticks_ms(), self.synced) > self.settings["clock"]["every_s"] * 1000:
-            self.synced = time.ticks_ms()
+        if time.ticks_diff(now, self.synced) > self.settings["clock"]["every_s"] * 1000:
+            self.synced = now
             try:
                 self._set_clock()
             except RootletError as e:
                 log("error", e)
+        return self.after is not None
 
     async def run(self):
         """Work for ever: every failure is logged with its code and tried again after a pause."""
@@ -207,9 +336,11 @@ class Gateway:
                 await self._online()
                 fetched = fetched or self._fetch()
                 self._connect()
-                await self.link.serve(self._turn)
-                self.link.client.disconnect()
-                log("mqtt", "back to the first broker")
+                if await self.link.serve(self._turn):
+                    self.link.client.disconnect()
+                    log("mqtt", "back to the first broker")
+                else:
+                    await self._carry_out()
             except RootletError as e:
                 code = e.code
                 _told(e)

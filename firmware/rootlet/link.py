@@ -86,7 +86,7 @@ class Link:
         self.client.close()
         self._outbox.rewind()
         if not code:
-            self._from, self._at = self._at, 0
+            self._from, self._at = self._at or None, 0
             return 0
         if code not in self.reasons and len(self.reasons) >= _MOST_REASONS:
             self.reasons["other"] = self.reasons.get("other", 0) + 1
@@ -103,9 +103,9 @@ class Link:
         self._from = None
         return self._backoff.failed(code)
 
-    def publish(self, topic, text):
-        """Publish a retained message that need not outlive the connection. Raises RootletError MQTT_*."""
-        self.client.publish(topic, text, retain=True, qos=1, keep=False)
+    def publish(self, topic, text, retain=True):
+        """Publish a message that need not outlive the connection. Raises RootletError MQTT_*."""
+        self.client.publish(topic, text, retain=retain, qos=1, keep=False)
         self._expect()
 
     def _expect(self):
