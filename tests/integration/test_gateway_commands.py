@@ -1,0 +1,134 @@
+"""Commands to the gateway on a virtual board, over a real broker: what they do, and that no repetition does it again."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from host_tools.broker import Broker
+from host_tools.servers import SntpServer
+from host_tools.sim.board import VirtualBoard
+from host_tools.watch import Watcher
+from tests.integration.conftest import Pki
+from tests.integration.test_gateway import SCRIPT, running_broker, settings, staged
+
+
+class Scene:
+    def __init__(self, board: VirtualBoard, watcher: Watcher, flash: Path) -> None:
+        self.board, self.watcher, self.flash = board, watcher, flash
+
+    def send(self, number: str, command: str, **more: Any) -> None:
+        text = json.dumps({"id": number, "command": command, **more})
+        self.watcher.publish("rootlet/dev-1/cmd", text.encode(), 10)
+
+    def on(self, kind: str, timeout_s: float = 30) -> dict[str, Any]:
+        """The next message on a topic of the device."""
+        end = time.monotonic() + timeout_s
+        while True:
+            topic, payload = self.watcher.next(max(0.01, end - time.monotonic()))
+            if topic == f"rootlet/dev-1/{kind}":
+                said: dict[str, Any] = json.loads(payload)
+                return said
+
+
+@contextlib.contextmanager
+def running(pki: Pki, folder: Path, script: dict[str, Any] = SCRIPT, **mqtt: Any) -> Iterator[tuple[Scene, Broker]]:
+    me = pki.clients["operator"]
+    with running_broker(pki, folder) as broker, SntpServer() as sntp:
+        config = settings(broker.port, sntp.port)
+        config["mqtt"].update(retry_first_s=0.3, **mqtt)
+        config["outbox"] = {"hold_s": 0}
+        flash = staged(pki, folder, config)
+        with (
+            Watcher("localhost", broker.port, pki.authority.cert_pem, me.cert_pem, me.key_pem) as watcher,
+            VirtualBoard(flash, script=script) as board,
+        ):
+            scene = Scene(board, watcher, flash)
+            assert scene.on("status")["status"] == "online"
+            scene.on("sim")
+            yield scene, broker
+
+
+ALL = ["status", "interval", "rotate", "update", "reboot"]
+
+
+def test_status_and_interval(pki: Pki, tmp_path: Path) -> None:
+    with running(pki, tmp_path, commands=ALL) as (scene, _):
+        scene.send("q1", "status")
+        status = scene.on("status")
+        assert status["status"] == "online" and status["outbox"]["errors"] == 0 and status["cert_days"] > 300
+        assert scene.on("reply") == {"id": "q1", "command": "status", "ok": True}
+        scene.send("q2", "interval", sensor="sim", every_s=3600)
+        assert scene.on("reply")["ok"] is True
+        with contextlib.suppress(TimeoutError):
+            for _ in range(20):  # what was on its way
+                scene.on("sim", 1.0)
+            pytest.fail("the sensor is read as before")
+        scene.send("q3", "interval", sensor="nobody", every_s=1)
+        assert scene.on("reply")["error"]["code"] == "COMMAND"
+
+
+def test_a_reboot_happens_once_however_often_it_is_sent(pki: Pki, tmp_path: Path) -> None:
+    with running(pki, tmp_path, commands=ALL) as (scene, _):
+        before = scene.on("sim")
+        scene.send("again", "reboot")
+        assert scene.on("reply") == {"id": "again", "command": "reboot", "ok": True}
+        gone = scene.on("status")
+        assert gone == {"status": "offline", "why": "reboot"}
+        back = scene.on("status")
+        assert back["reset"] == "reboot" and back["boots"] == before["boot"] + 1 and back["crashes"] == 0
+        scene.send("again", "reboot")
+        said = scene.on("reply")
+        assert said["ok"] is False and said["repeated"] is True
+        scene.send("other", "status")
+        assert scene.on("status")["boots"] == back["boots"]
+
+
+def test_what_is_not_allowed_is_refused_and_said(pki: Pki, tmp_path: Path) -> None:
+    with running(pki, tmp_path, commands=["status"]) as (scene, _):
+        scene.send("x", "reboot")
+        said = scene.on("reply")
+        assert said["ok"] is False and said["error"]["fact"] == "reboot is not in mqtt.commands"
+        scene.watcher.publish("rootlet/dev-1/cmd", b"\xff{", 10)
+        assert scene.on("reply")["error"]["code"] == "COMMAND"
+
+
+def test_without_commands_nothing_is_subscribed(pki: Pki, tmp_path: Path) -> None:
+    with running(pki, tmp_path) as (scene, _):
+        scene.send("x", "status")
+        with contextlib.suppress(TimeoutError):
+            pytest.fail(f"it answered {scene.on('reply', 2)}")
+
+
+def test_a_slot_that_was_never_connected_with_is_not_switched_to(pki: Pki, tmp_path: Path) -> None:
+    with running(pki, tmp_path, commands=["rotate"]) as (scene, _):
+        scene.send("r", "rotate", slot="a")
+        assert scene.on("reply")["error"]["code"] == "SLOT"
+
+
+def test_an_update_without_a_key_is_refused(pki: Pki, tmp_path: Path) -> None:
+    with running(pki, tmp_path, commands=["update"]) as (scene, _):
+        scene.send("u", "update", url="https://localhost:1/x")
+        assert scene.on("reply")["error"]["code"] == "UPDATE_OFF"
+
+
+def test_the_board_restarts_where_wifi_is_stuck_and_says_why(pki: Pki, tmp_path: Path) -> None:
+    with running_broker(pki, tmp_path) as broker, SntpServer() as sntp:
+        config = settings(broker.port, sntp.port)
+        config["wifi"] |= {"restart_after": 1, "reboot_after": 2}
+        config["mqtt"]["retry_first_s"] = 0.2
+        flash = staged(pki, tmp_path, config)
+        script = {**SCRIPT, "wifi": {"networks": {}, "scan_ms": 20}}
+        with VirtualBoard(flash, script=script) as board:
+            board.wait_for("WIFI_NO_AP", 30)
+            board.wait_for("starts", 30, since=board.position)
+            board.update_script(SCRIPT)
+            me = pki.clients["operator"]
+            with Watcher("localhost", broker.port, pki.authority.cert_pem, me.cert_pem, me.key_pem) as watcher:
+                scene = Scene(board, watcher, flash)
+                said = scene.on("status")
+    assert said["reset"] == "wifi" and said["last_error"]["code"] == "WIFI_STUCK" and said["crashes"] == 0
