@@ -16,6 +16,7 @@ from .reading import reading
 from .start import log
 
 _TICK_MS = 200
+_TOLD_EACH = 50  # ticks between two complaints of a full outbox
 _UPDATE_MS = 120000  # from one sign of life of an update to the next
 
 
@@ -127,10 +128,16 @@ class Gateway:
 
     async def _keep_outbox(self):
         """Write to flash what has waited too long, connected or not."""
+        told = 0
         while True:
-            self.outbox.tick()
-            if self.outbox.dropped != self.dropped:
+            try:
+                self.outbox.tick()
+            except MemoryError:
+                _told(_no_memory())
+            told -= 1
+            if self.outbox.dropped != self.dropped and told <= 0:
                 self.dropped = self.outbox.dropped
+                told = _TOLD_EACH
                 log("error", "outbox full, %d readings dropped so far" % self.dropped)
             await asyncio.sleep_ms(_TICK_MS)
 
