@@ -62,20 +62,20 @@ class Counts:
         }
 
     def details(self) -> dict[str, Any]:
-        """Histogram, samples, and the largest memory of this process in bytes."""
+        """Histogram, samples, and the memory of this process in bytes."""
         return {
             "histogram": sorted(self.attempts.items()),
             "handshake_s": list(self.handshakes),
-            "memory": peak_memory(),
+            "memory": memory(),
         }
 
 
-def peak_memory() -> int:
-    """The largest resident size of this process so far, bytes."""
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def memory() -> int:
+    """The resident size of this process, bytes; where only its peak can be asked for, that."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def context(ca: Path, identity: Path) -> ssl.SSLContext:
@@ -98,7 +98,7 @@ class Link:
 
     @classmethod
     async def open(cls, host: str, port: int, tls: ssl.SSLContext) -> "Link":
-        """Resolve the name, connect and shake hands, each within its time. Raises RootletError DNS, TCP*, TLS*, CERT*."""
+        """Resolve, connect and shake hands, each within its time. Raises RootletError DNS, TCP*, TLS*, CERT*."""
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -176,7 +176,7 @@ class Link:
             raise RootletError("MQTT_CLOSED", str(e)) from None
 
     def packet(self) -> tuple[int, bytes] | None:
-        """The next packet that has arrived whole, as (first byte, body). Raises RootletError MQTT_CLOSED, MQTT_PACKET."""
+        """The next whole packet as (first byte, body), or None. Raises RootletError MQTT_CLOSED, MQTT_PACKET."""
         self._ready.clear()
         found = take(self._buffer)
         if found is None:
@@ -410,7 +410,7 @@ class Device:
             raise RootletError("MQTT_PACKET", f"type 0x{first:02x}")
 
     async def _serve(self, link: Link) -> None:
-        """Publish readings as they come; returns when the device has ended, raises RootletError when something breaks."""
+        """Publish readings as they come; returns when end() was called and all is done. Raises RootletError."""
         clock = asyncio.get_running_loop().time
         heard = asked = clock()
         while True:
