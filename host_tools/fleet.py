@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -159,9 +158,10 @@ class Fleet:
     def _wait(self, reached: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until it is so. Raises Failure where a process ends by itself."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._check() or reached(), timeout_s)
+            return self._changed.wait_for(lambda: self.check() or reached(), timeout_s)
 
-    def _check(self) -> bool:
+    def check(self) -> bool:
+        """False; raises Failure where a process has ended by itself."""
         for worker in self._workers:
             if worker.gone and worker.end is None:
                 last = worker.words.decode(errors="replace").strip().splitlines() or ["it ended without a word"]
@@ -237,11 +237,3 @@ def settings(host: str, port: int) -> dict[str, Any]:
         )
     except RootletError as e:
         raise Failure("no such broker", e.fact, e.fix, Exit.USAGE) from None
-
-
-def interruptible() -> threading.Event:
-    """An event that Ctrl-C or SIGTERM sets; to be called in the main thread."""
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    return ended

@@ -45,7 +45,7 @@ class Observer:
     def _received(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         try:
             said = json.loads(message.payload)
-            key, number = (str(said["device"]), int(said["boot"])), int(said["seq"])
+            key, number = (str(said["device"]), int(said.get("boot", 0))), int(said["seq"])
         except (ValueError, KeyError, TypeError):
             return  # a status
         with self._lock:
@@ -75,6 +75,12 @@ class Observer:
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+    def of(self, device: str) -> int:
+        """Different readings of one device."""
+        with self._lock:
+            return sum(stop - start for (name, _), ranges in self._seen.items() if name == device
+                       for start, stop in ranges)  # fmt: skip
 
     def readings(self) -> int:
         """Different readings seen so far."""

@@ -26,7 +26,18 @@ class Report:
     memory_bytes: int
     per_device_bytes: int
     acked: dict[str, list[list[int]]] = field(repr=False)
-    received: dict[str, int] | None = None
+    received: dict[str, Any] | None = None
+
+    def lost(self) -> str:
+        """What did not arrive as it should, in words; empty where all is well."""
+        seen = self.received or {}
+        found = [
+            (self.state["dropped"], "readings dropped by full outboxes"),
+            (self.state["waiting"], "readings not acknowledged at the end"),
+            (seen.get("missing", 0), "acknowledged readings not seen by the observer"),
+            (len(seen.get("too_slow", ())), "clients that the broker dropped messages for"),
+        ]
+        return ", ".join(f"{n} {what}" for n, what in found if n)
 
     def facts(self) -> dict[str, Any]:
         """For --json."""
@@ -65,6 +76,7 @@ class Report:
                 "observer: {readings} readings received, {missing} acknowledged ones missing, {twice} received "
                 "more than once".format(**self.received)
             )
+            lines += [f"{name}: {n} readings received" for name, n in self.received.get("real", {}).items()]
         return [*lines, "attempts a second, from the start:", *histogram_lines(self.histogram, int(self.began))]
 
 
