@@ -18,6 +18,7 @@ from host_tools.fleet_observer import Observer
 from host_tools.fleet_report import Report
 from host_tools.paths import BUILD
 from host_tools.safe_write import make_directory
+from host_tools.sim.board import VirtualBoard
 from host_tools.sim.real_boards import MOST as MOST_REAL
 from host_tools.sim.real_boards import real_boards
 
@@ -85,7 +86,7 @@ def run(
             )
         )  # fmt: skip
         say(f"{count} devices; Ctrl-C ends them in order")
-        _follow(say, fleet, ended, seconds)
+        _follow(say, fleet, boards, ended, seconds)
         say("ending: what is not acknowledged yet is sent first")
         report = fleet.stop()
         if own:
@@ -121,8 +122,15 @@ def _until_ctrl_c() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _follow(say: Callable[[str], None], fleet: Fleet, ended: threading.Event, seconds: float | None) -> None:
-    """A line when the number of connected devices changes, and once a minute."""
+def _follow(
+    say: Callable[[str], None],
+    fleet: Fleet,
+    boards: dict[str, VirtualBoard],
+    ended: threading.Event,
+    seconds: float | None,
+) -> None:
+    """A line when the number of connected devices changes, when a board publishes first, and once a minute."""
+    silent = dict(boards)
     began = told = time.monotonic()
     before = -1
     while not ended.is_set():
@@ -138,4 +146,7 @@ def _follow(say: Callable[[str], None], fleet: Fleet, ended: threading.Event, se
                 f"[{now - began:6.0f} s] {connected} connected, {state.get('acknowledged', 0)} readings acknowledged, "
                 f"{state.get('waiting', 0)} waiting"
             )
+        for name in [name for name, board in silent.items() if "first reading published" in board.output]:
+            say(f"[{now - began:6.0f} s] {name} has published its first reading")
+            del silent[name]
         ended.wait(_LOOK_S if seconds is None else min(_LOOK_S, max(0.01, began + seconds - now)))
