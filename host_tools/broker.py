@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -253,6 +254,11 @@ class Broker:
                 return sorted({name for name in found if name})
         except FileNotFoundError:
             return []
+
+    def freeze(self) -> None:
+        """Let it hang: connections stay open and nothing is answered, until kill()."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """End it as a lost power supply does: no goodbye, nothing saved."""

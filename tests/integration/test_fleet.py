@@ -55,6 +55,10 @@ def test_all_come_back_and_no_acknowledged_reading_is_lost(pki, broker, tmp_path
         with Fleet(identities, "localhost", broker.port, pki.authority.cert_pem, every_s=EVERY_S) as fleet:
             fleet.wait_for(lambda s: s["connected"] == COUNT, LONG)
             before = fleet.wait_for(lambda s: s["acknowledged"] >= 2 * COUNT, LONG)
+            # It hangs first, so that readings are on their way to it, and lost, when it dies.
+            broker.freeze()
+            sent = fleet.state()["published"]
+            fleet.wait_for(lambda s: s["published"] >= sent + COUNT / 2, 15)
             killed = time.time()
             broker.kill()
             fleet.wait_for(lambda s: s["connected"] == 0, 30)
@@ -75,6 +79,7 @@ def test_all_come_back_and_no_acknowledged_reading_is_lost(pki, broker, tmp_path
     assert max(after.values()) <= attempts_cap(COUNT), histogram_lines(report.histogram, int(killed))
     assert broker.dropped() == [], "the harness was too slow, not the fleet"
     assert report.state["dropped"] == 0 and report.state["waiting"] == 0
+    assert report.state["again"] >= COUNT / 2, "nothing was on its way when the broker died"
     assert report.state["made"] == report.state["acknowledged"]
     assert facts["missing"] == 0, seen.missing(report.acked, fleet.boot)[:20]
     assert facts["readings"] == report.state["made"]
