@@ -19,11 +19,10 @@ from rootlet.outbox import Outbox
 from rootlet.packets import connect_packet, publish_packet
 from rootlet.reading import reading
 
-# As in the firmware.
+# As in the firmware's link.py.
 TIMEOUT_S = 15
 ACK_S = 15
 STABLE_S = 60
-WINDOW = 16
 _READ = 4096
 _LONGEST = 16384
 _MOST_SAMPLES = 50000
@@ -292,10 +291,11 @@ class Device:
         self._after = after_s
         self._tls, self._counts, self._boot, self._every = tls, counts, boot, every_s
         mqtt = settings["mqtt"]
-        self._host, self._port, self._keepalive = mqtt["host"], mqtt["port"], mqtt["keepalive_s"]
+        self._mqtt = mqtt
+        self._keepalive = mqtt["keepalive_s"]
         topic = mqtt["topic"].replace("{device}", name)
         self._status, self._topic = topic.replace("{sensor}", "status"), topic.replace("{sensor}", "chip")
-        self._outbox = Outbox(mode="ram")
+        self._outbox = Outbox(mode="ram", full=settings["outbox"]["full"], window=mqtt["window"])
         self._inflight: dict[int, int | None] = {}  # packet id -> number in the outbox; None: not from there
         self._pid = 0
         self._due = 0.0
@@ -322,7 +322,7 @@ class Device:
         """Work until end() has been called and nothing is left to be sent."""
         await asyncio.sleep(self._after)
         loop = asyncio.get_running_loop()
-        backoff = Backoff()
+        backoff = Backoff(int(self._mqtt["retry_first_s"] * 1000), int(self._mqtt["retry_longest_s"] * 1000))
         self._due = loop.time() + self._every
         while not (self._ending and not self.waiting):
             connected = None
@@ -349,7 +349,7 @@ class Device:
 
     async def _connect(self) -> Link:
         began = time.perf_counter()
-        link = await Link.open(self._host, self._port, self._tls)
+        link = await Link.open(self._mqtt["host"], self._mqtt["port"], self._tls)
         if len(self._counts.handshakes) < _MOST_SAMPLES:
             self._counts.handshakes.append(time.perf_counter() - began)
         will = (self._status, '{"status": "offline"}', True, 1)
@@ -412,31 +412,29 @@ class Device:
     async def _serve(self, link: Link) -> None:
         """Publish readings as they come; returns when end() was called and all is done. Raises RootletError."""
         clock = asyncio.get_running_loop().time
-        heard = asked = clock()
+        answer_s = min(ACK_S, self._keepalive * 0.75)
+        heard = clock()
+        due: float | None = heard  # when what was sent last without an answer was sent: the birth message
         while True:
             while (packet := link.packet()) is not None:
                 heard = clock()
                 self._received(*packet)
+                due = heard if self._inflight else None
             now = clock()
             self._sense(now)
-            while len(self._inflight) < WINDOW and (entry := self._outbox.next()) is not None:
+            while len(self._inflight) < self._mqtt["window"] and (entry := self._outbox.next()) is not None:
                 number, topic, payload, again = entry
-                if not self._inflight:
-                    heard = now
+                due = now if due is None else due
                 self._counts.published += 1
                 self._counts.again += again
                 await self._publish(link, topic, payload, number, again=again)
-            quiet = now - heard
-            silence = ACK_S if self._inflight else self._keepalive + ACK_S
-            if quiet > silence:
-                raise RootletError("MQTT_TIMEOUT", f"nothing for {quiet:.0f} s")
+            if due is not None and now >= due + answer_s:
+                raise RootletError("MQTT_TIMEOUT", f"nothing from the broker for {now - heard:.1f} s")
             if self._ending and not self.waiting and not self._inflight:
                 await link.send(b"\xe0\0")
                 return
-            ping = max(heard, asked) + self._keepalive / 2
-            if now >= ping:
-                asked = now
+            if due is None and now >= heard + self._keepalive / 2:
+                due = now
                 await link.send(b"\xc0\0")
-                continue
-            until = min(ping, heard + silence + 0.01)
+            until = heard + self._keepalive / 2 if due is None else due + answer_s
             await link.wait(until if self._ending else min(until, self._due))
