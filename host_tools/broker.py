@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from host_tools import limits
 from host_tools import psk as shared_keys
 from host_tools.failure import Exit, Failure
 from host_tools.paths import ROOT
@@ -21,6 +23,7 @@ Engine = Literal["auto", "mosquitto", "amqtt"]
 _START_TIMEOUT_S = 20
 _STOP_TIMEOUT_S = 10
 _TRIES = 3
+_QUEUE_BYTES = 64 << 20
 _PSK_CIPHERS = "PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384"
 
 
@@ -61,6 +64,7 @@ class Broker:
         workdir: folder for configuration and log.
         key_log: file that amqtt adds the secrets of each connection to, for `rootlet capture` only; it must exist,
             with mode 0600.
+        sessions: sessions that outlive their connections outlive an orderly end of the broker too. Mosquitto only.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Broker:
         bind: str = "127.0.0.1",
         port: int = 0,
         key_log: Path | None = None,
+        sessions: bool = False,
     ) -> None:
         self.engine = choose("mosquitto" if psk and engine == "auto" else engine)
         if key_log and self.engine != "amqtt":
@@ -102,6 +107,7 @@ class Broker:
         self.psk_port = psk_port
         self._wanted_psk_port = psk_port
         self._key_log = key_log
+        self._sessions = sessions
         self.port = port
         self._wanted_port = port
         self._bind = bind
@@ -132,10 +138,13 @@ class Broker:
             f"certfile {self._files['cert']}",
             f"keyfile {self._files['key']}",
             "tls_version tlsv1.2",
-            "persistence false",
+            *self._persistence(),
             "set_tcp_nodelay true",
-            "max_inflight_messages 64",
-            "max_queued_messages 1000",
+            # A fleet that comes back sends all it kept, and an observer must get it all: many on their way to it, and
+            # more in the queue. Bounded by bytes, for each client.
+            "max_inflight_messages 1000",
+            "max_queued_messages 200000",
+            f"max_queued_bytes {_QUEUE_BYTES}",
             "max_packet_size 65536",
             "log_dest stderr",
             "log_type error",
@@ -161,6 +170,11 @@ class Broker:
             lines += self._shared_keys(self._psk)
         path = self._private("mosquitto.conf", "\n".join(lines) + "\n")
         return [str(_program("mosquitto")), "-c", str(path)]
+
+    def _persistence(self) -> list[str]:
+        if not self._sessions:
+            return ["persistence false"]
+        return ["persistence true", f"persistence_location {self._dir.resolve()}/"]
 
     def _shared_keys(self, folder: Path) -> list[str]:
         """A listener that takes nothing but AEAD suites with a pre-shared key; the identity is the user of the ACL."""
@@ -197,6 +211,7 @@ class Broker:
 
     def _start(self) -> bool:
         """Start the process; False where it ended before it accepted a connection."""
+        limits.raise_files()  # a connection is a file, and the broker has its limit from here
         self.port = self._wanted_port or _free_port(self._bind)
         if self._psk:
             self.psk_port = self._wanted_psk_port or _free_port(self._bind)
@@ -235,6 +250,33 @@ class Broker:
                         f"{option} 0, or another; --bind must be an address of this machine",
                     )
                     raise Failure("the broker cannot start there", because, fix) from None
+
+    def dropped(self) -> list[str]:
+        """The clients that Mosquitto has dropped messages for since its start: too slow for what they asked for."""
+        try:
+            with (self._dir / "log.txt").open(errors="replace") as log:
+                found = (line.partition("being dropped for client ")[2].strip(" .\n") for line in log)
+                return sorted({name for name in found if name})
+        except FileNotFoundError:
+            return []
+
+    def freeze(self) -> None:
+        """Let it hang: connections stay open and nothing is answered, until kill()."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """End it as a lost power supply does: no goodbye, nothing saved."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def start_again(self) -> None:
+        """After kill() or an orderly end: start it on the same port. Raises Failure."""
+        self._stop()
+        self._wanted_port, self._wanted_psk_port = self.port, self.psk_port
+        self.__enter__()
 
     def __enter__(self) -> Self:
         make_directory(self._dir)

@@ -1,9 +1,15 @@
-"""`rootlet sim`: runs a virtual board until Ctrl-C."""
+"""`rootlet sim`: runs a virtual board, or a simulated fleet, until Ctrl-C."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from host_tools.failure import Exit, Failure
+
+if TYPE_CHECKING:
+    from host_tools.fleet_run import Elsewhere
 
 
 def sim(
@@ -14,10 +20,28 @@ def sim(
         typer.Option(help="JSON file of its WiFi networks, sensors, clock and faults; read again when it changes."),
     ] = None,
     link: Annotated[Path | None, typer.Option(help="Make a link to the serial port at this path.")] = None,
+    count: Annotated[
+        int | None, typer.Option(help="A fleet instead: so many light devices, each with a certificate of its own.")
+    ] = None,
+    broker: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Fleet: its broker; else one is started here.")
+    ] = None,
+    ca_dir: Annotated[
+        Path | None, typer.Option(help="Fleet with --broker: folder of the CA that issues its certificates.")
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(help="Fleet with --broker: PEM file of the broker's CA, if another.", exists=True, dir_okay=False),
+    ] = None,
+    real: Annotated[int, typer.Option(help="Fleet: so many virtual boards with the firmware beside it.")] = 0,
+    every: Annotated[float, typer.Option(help="Fleet: seconds between a device's readings.", min=0.05)] = 10,
+    seconds: Annotated[float | None, typer.Option(help="Fleet: end after so long.", min=0)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Fleet: the report as JSON.")] = False,
 ) -> None:
-    """Run a virtual board: real MicroPython on a serial port of its own, for mpremote.
+    """Run a virtual board: real MicroPython on a serial port of its own, for mpremote. With --count, a fleet.
 
     Example: rootlet sim --board pico_w --fs build/sim --script wifi.json
+    Example: rootlet sim --count 1000 --real 1 --seconds 60
 
     The script, every part optional:
     {"wifi": {"networks": {"home": {"password": "secret", "dhcp": true, "join_ms": 50}}, "scan_ms": 50,
@@ -26,6 +50,35 @@ def sim(
     "sensors": {"temperature_c": 21, "adc": {"26": 32768}, "dht": {"15": {"temperature": 21.5, "humidity": 40}},
     "ds18x20": {"22": [19.5]}}, "faults": {"flash_full": false}}
     """
-    from host_tools.sim.serve import serve
+    if count is None:
+        if broker or ca_dir or ca or real or seconds is not None or as_json:
+            because = "--broker, --ca-dir, --ca, --real, --seconds and --json belong to a fleet"
+            raise Failure("how many devices?", because, "rootlet sim --count 100 …", Exit.USAGE)
+        from host_tools.sim.serve import serve
 
-    serve(typer.echo, board=board, fs=fs, script=script, link=link)
+        serve(typer.echo, board=board, fs=fs, script=script, link=link)
+        return
+    from host_tools.fleet_run import run
+
+    place = _elsewhere(broker, ca_dir, ca)
+    report = run(
+        lambda text: typer.echo(text, err=as_json), count, broker=place, seconds=seconds, every_s=every, real=real
+    )
+    typer.echo(json.dumps(report.facts()) if as_json else "\n".join(report.lines()))
+    if lost := report.lost():
+        raise Failure("not all is well", lost, "look at the broker's log, or start fewer devices")
+
+
+def _elsewhere(broker: str | None, ca_dir: Path | None, ca: Path | None) -> "Elsewhere | None":
+    from host_tools.commands.ca import _authority
+    from host_tools.commands.watch import _place
+    from host_tools.fleet_run import Elsewhere
+
+    if broker is None:
+        if ca_dir or ca:
+            because = "the broker that is started here has a CA of its own"
+            raise Failure("--ca-dir and --ca need --broker", because, "add --broker HOST:PORT", Exit.USAGE)
+        return None
+    host, port = _place(broker)
+    ca_dir = ca_dir or Path("ca-data")
+    return Elsewhere(host, port, ca or ca_dir / "ca.crt.pem", _authority(ca_dir, None))

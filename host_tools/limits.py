@@ -1,0 +1,33 @@
+"""How many files and connections a process may have open, and raising that as far as it goes."""
+
+import resource
+
+from host_tools.failure import Failure
+
+_SPARE = 64  # interpreter, libraries, logs
+
+
+def raise_files() -> int:
+    """Raise the soft limit of open files to the hard one. Returns what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS calls its hard limit infinite, but refuses more than OPEN_MAX.
+    for wish in (hard, 1048576, 10240):
+        if wish != resource.RLIM_INFINITY and wish > soft:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wish, hard))
+                return wish
+            except (OSError, ValueError):
+                continue
+    return soft
+
+
+def need_files(connections: int, what: str) -> None:
+    """Check that a process (and those it starts) can hold so many connections. Raises Failure."""
+    limit = raise_files()
+    needed = connections + _SPARE
+    if limit < needed:
+        raise Failure(
+            f"{what} do not fit",
+            f"a process may open {limit} files here, and {needed} are needed",
+            f"sudo prlimit --pid $$ --nofile={needed}:{needed}   (or, as root: ulimit -n {needed})",
+        )
