@@ -28,12 +28,13 @@ class Life:
         self.clock = module.time = Clock()
         self.cut = cut
         self.options = options
-        self.made = 0  # entries ever put
-        self.topics = {}  # payload: topic
-        self.waiting = {}  # payload: number; put and not acknowledged
-        self.acked = set()  # payloads acknowledged in this run
-        self.never = set()  # payloads that must not come again
+        self.made = 0  # entries ever put; each is known by its place among them
+        self.waiting = {}  # entry: its number; put and not acknowledged
+        self.acked = set()  # in this run
+        self.never = set()  # must not come again
         self.box = None
+        self.out = []  # handed out, not acknowledged
+        self.kept = []  # what the last check found
         self.cuts = 0
         self.again = 0  # most that were acknowledged and came again
 
@@ -53,25 +54,19 @@ class Life:
         box = self.box
         what = random.getrandbits(4)
         if what < 7:
-            topic = b"topic-%d" % random.getrandbits(2)
-            pad = random.getrandbits(random.getrandbits(2) * 3 + 1)
-            payload = b"%d %s" % (self.made, b"x" * pad)
+            self.waiting[self.made] = box._next  # on flash or not, when the power goes in put()
             self.made += 1
-            self.topics[payload] = topic
-            self.waiting[payload] = self.box._next  # on flash or not, when the power goes in put()
-            box.put(topic, payload)
+            box.put(*content(self.made - 1))
         elif what < 14:
             entry = box.next()
             if entry:
-                self.out.append(entry)
-                number, topic, payload, again = entry
-                assert self.topics[payload] == topic
-                assert again or payload not in self.acked
+                self.out.append((entry[0], which(entry)))
+                assert entry[3] or self.out[-1][1] not in self.acked
             if self.out and random.getrandbits(2):
                 at = 0 if random.getrandbits(2) else random.getrandbits(8) % len(self.out)
-                number, _, payload, _ = self.out.pop(at)
-                if self.waiting.pop(payload, None) is not None:
-                    self.acked.add(payload)
+                number, mine = self.out.pop(at)
+                if self.waiting.pop(mine, None) is not None:
+                    self.acked.add(mine)
                 box.acked(number)
         elif what < 15:
             self.clock.now += random.getrandbits(random.getrandbits(4) + 1)
@@ -83,11 +78,11 @@ class Life:
             self.out.clear()
 
     def check(self):
-        """After a cut, with the power back: what is on flash is what must be there. Returns the payloads, in order."""
-        safe = self.box.safe if self.box else 1 << 60
-        must = [payload for payload in self.waiting if self.waiting[payload] < safe]
-        if not self.box:
-            must = list(self.kept)
+        """After a cut, with the power back: what is on flash is what must be there."""
+        must = self.kept
+        if self.box:
+            safe = self.box.safe
+            must = [mine for mine in self.waiting if self.waiting[mine] < safe]
         options = dict(self.options)
         options["window"] = 1000000
         probe = self.module.Outbox(**options)
@@ -97,43 +92,46 @@ class Life:
             entry = probe.next()
             if not entry:
                 break
-            number, topic, payload, _ = entry
-            assert self.topics[payload] == topic, payload
-            assert payload not in self.never
-            found[payload] = number
-            order.append(payload)
+            mine = which(entry)
+            assert mine < self.made and mine not in self.never
+            found[mine] = entry[0]
+            order.append(mine)
         assert len(probe) == len(order)
-        serials = [int(payload.split(b" ")[0]) for payload in order]
-        assert serials == sorted(set(serials)), serials
-        self.missing(must, found)
-        again = [payload for payload in order if payload in self.acked]
-        self.again = max(self.again, len(again))
-        assert len(again) <= self.options["window"], again
-        self.never.update(payload for payload in self.acked if payload not in found)
+        assert order == sorted(set(order))
+        lost = [mine for mine in must if mine not in found]
+        if lost:
+            self.judge(lost, [mine for mine in must if mine in found])
+        again = len([mine for mine in order if mine in self.acked])
+        self.again = max(self.again, again)
+        assert again <= self.options["window"]
+        self.never.update([mine for mine in self.acked if mine not in found])
         self.acked = set()
         self.waiting = found
         self.kept = order
         self.out = []
-        return order
 
-    out: list = []
-    kept: list = []
-
-    def missing(self, must, found):
-        """Judge what is not there."""
-        full = self.options.get("full", "drop_oldest")
-        lost = [payload for payload in must if payload not in found]
-        if not lost:
-            return
-        assert self.options["max_bytes"] < 65536, lost
-        if full == "drop_oldest":
-            newest = max(int(payload.split(b" ")[0]) for payload in lost)
-            for payload in found:
-                if payload in must:
-                    assert int(payload.split(b" ")[0]) > newest, (payload, lost)
+    def judge(self, lost, kept):
+        """Only an outbox that is full may lose something, and only what it says."""
+        assert self.options["max_bytes"] < 65536
+        if self.options.get("full") == "keep_latest":
+            for mine in lost:
+                assert [newer for newer in range(mine + 1, self.made) if topic(newer) == topic(mine)]
         else:
-            for payload in lost:
-                topic = self.topics[payload]
-                serial = int(payload.split(b" ")[0])
-                newer = [p for p in self.topics if self.topics[p] == topic and int(p.split(b" ")[0]) > serial]
-                assert newer, payload
+            assert not kept or max(lost) < min(kept)
+
+
+def topic(mine):
+    return b"topic-%d" % (mine * 7919 // 64 % 5)
+
+
+def content(mine):
+    """Topic and payload of an entry; most are short."""
+    size = mine * 104729 // 32 % 1024
+    return topic(mine), b"%d %s" % (mine, b"x" * (size >> (size & 7)))
+
+
+def which(entry):
+    """Which entry that is; it must be whole."""
+    mine = int(entry[2].split(b" ")[0])
+    assert content(mine) == (entry[1], entry[2])
+    return mine

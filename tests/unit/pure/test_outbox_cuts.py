@@ -10,6 +10,7 @@ from rootlet import outbox
 
 FLASH = folder("flash_outbox_cuts")
 CUTS = int(os.getenv("ROOTLET_OUTBOX_CUTS") or 1200)
+SMALL = not hasattr(os, "fsync")  # MicroPython with a small heap: fewer and shorter lives
 CASES = (
     {"hold_ms": 0, "max_bytes": 1 << 20},
     {"hold_ms": 1000, "max_bytes": 1 << 20, "ram": 8},
@@ -34,10 +35,10 @@ def live(cuts, seed, options, fat=False):
     empty("box")
     life = Life(outbox, Cut, seed, **options)
     while life.cuts < cuts:
-        flash = Flash(FLASH, random.getrandbits(6) + 1, fat)
+        flash = Flash(FLASH, random.getrandbits(5 if SMALL else 6) + 1, fat)
         outbox.os = flash
         outbox.open = flash.open
-        cut = life.run(400)
+        cut = life.run(100 if SMALL else 400)
         flash.cut_at = None
         if not cut:
             life.box.flush()
@@ -47,13 +48,12 @@ def live(cuts, seed, options, fat=False):
 
 
 def test_nothing_is_lost_wherever_the_power_goes():
-    small = not hasattr(os, "fsync")  # MicroPython: the same lives, fewer
-    each = CUTS // len(CASES) // (10 if small else 1) + 1
+    each = CUTS // len(CASES) // (10 if SMALL else 1) + 1
     for i, options in enumerate(CASES):
         done = 0
         seed = 0
         while done < each:
-            life = live(20, seed * 10 + i, options)
+            life = live(5 if SMALL else 20, seed * 10 + i, options)
             done += life.cuts
             seed += 1
 
@@ -61,9 +61,9 @@ def test_nothing_is_lost_wherever_the_power_goes():
 def test_no_more_than_a_window_comes_again_and_often_so_many():
     most = 0
     for seed in range(10):
-        most = max(most, live(10, seed, {"hold_ms": 0, "max_bytes": 1 << 20, "window": 4}).again)
+        most = max(most, live(5, seed, {"hold_ms": 0, "max_bytes": 1 << 20, "window": 4}).again)
     assert 2 <= most <= 4
 
 
 def test_on_fat():
-    live(60, 1, {"hold_ms": 0, "max_bytes": 1 << 20}, fat=True)
+    live(6 if SMALL else 60, 1, {"hold_ms": 0, "max_bytes": 1 << 20}, fat=True)
