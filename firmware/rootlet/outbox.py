@@ -434,7 +434,6 @@ class Outbox:
 
     def _boot(self):
         """Take what can be believed of the folder."""
-        _try(os.mkdir, self._folder[:-1])
         mark = 0
         for i in range(2):
             said = _mark("%sacked.%d" % (self._folder, i))
@@ -452,7 +451,7 @@ class Outbox:
                         names.sort()
                         names.pop()
         except OSError:
-            self.errors += 1
+            _try(os.mkdir, self._folder[:-1])
         names.sort()
         last = mark - 1
         for name in names:

@@ -1,4 +1,4 @@
-"""outbox: the power goes at any change of the flash, in thousands of random lives; ROOTLET_OUTBOX_CUTS says how many."""
+"""outbox: the power goes at any change of the flash, in many random lives; ROOTLET_OUTBOX_CUTS says how many cuts."""
 
 import os
 import random
