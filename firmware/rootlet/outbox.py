@@ -55,7 +55,7 @@ class Outbox:
         self._segments: list = []  # [name, bytes, last number, entries not acknowledged]
         self._cursor = (0, 0)  # serial number and offset where reading goes on
         self._serial = 0
-        self._count = self._next = self._written = self._floor = self._turn = 0
+        self._count = self._next = self._written = self._turn = 0
         self._handed = -1  # the last number handed out
         self._old = 0  # below it, numbers may have been sent before the reboot
         self._sealed = True  # no more goes into the last segment
@@ -329,8 +329,6 @@ class Outbox:
         if not keep:
             self._forget(segment)
             self._done = [number for number in self._done if not first <= number <= last]
-            if not i:
-                self._floor = last + 1
         out = sum([first <= entry[0] <= last and entry[0] not in keep for entry in self._out])
         gone = max(0, segment[3] - len(keep) - out)
         self.dropped += gone
@@ -416,10 +414,14 @@ class Outbox:
                 except MemoryError:
                     self.errors += 1
                     return
-                found = [entry for entry in found if entry[0] > handed]
-                while found and found[-1][0] >= stop:
-                    found.pop()
-                    self._gap = False
+                rising = []
+                for entry in found:
+                    if entry[0] >= stop:
+                        self._gap = False
+                    elif entry[0] > handed:
+                        handed = entry[0]
+                        rising.append(entry)
+                found = rising
                 self._cursor = (segment[0], at if self._gap else start)
             if found or not self._gap:
                 break
@@ -481,7 +483,6 @@ class Outbox:
             else:
                 _try(os.remove, self._folder + name)
         self._next = self._written = last + 1
-        self._floor = mark
         self._handed = mark - 1
         self._gap = self._count > 0
         self._sealed = False

@@ -35,6 +35,7 @@ class Life:
         self.box = None
         self.out = []  # handed out, not acknowledged
         self.kept = []  # what the last check found
+        self.left = 0  # entries not acknowledged, with those that were dropped
         self.cuts = 0
         self.again = 0  # most that were acknowledged and came again
 
@@ -42,9 +43,12 @@ class Life:
         """From a power-up to the cut, or for some steps. Returns whether it was cut."""
         self.box = None
         try:
-            self.box = self.module.Outbox(**self.options)
+            box = self.box = self.module.Outbox(**self.options)
+            self.left = len(box)
             for _ in range(steps):
                 self.step()
+                assert len(box) == self.left - box.dropped
+                assert box.stored <= self.options["max_bytes"]
         except self.cut:
             self.cuts += 1
             return True
@@ -56,6 +60,7 @@ class Life:
         if what < 7:
             self.waiting[self.made] = box._next  # on flash or not, when the power goes in put()
             self.made += 1
+            self.left += 1
             box.put(*content(self.made - 1))
         elif what < 14:
             entry = box.next()
@@ -67,6 +72,7 @@ class Life:
                 number, mine = self.out.pop(at)
                 if self.waiting.pop(mine, None) is not None:
                     self.acked.add(mine)
+                self.left -= 1
                 box.acked(number)
         elif what < 15:
             self.clock.now += random.getrandbits(random.getrandbits(4) + 1)
