@@ -52,7 +52,7 @@ class Outbox:
         self._ready: list = []  # read from flash, the next one last
         self._gap = False  # flash has entries that come before those in _waiting
         self._done: list = []  # numbers on flash whose acknowledgement is not
-        self._segments: list = []  # [name, bytes, last number, entries not acknowledged]
+        self._segments: list = []  # [name, bytes, last number, entries not acknowledged, first number]
         self._cursor = (0, 0)  # serial number and offset where reading goes on
         self._serial = 0
         self._count = self._next = self._written = self._turn = 0
@@ -199,7 +199,7 @@ class Outbox:
     def _settle(self, number):
         """An entry on flash is acknowledged."""
         for segment in self._segments:
-            if number <= segment[2]:
+            if segment[4] <= number <= segment[2]:
                 segment[3] -= 1
                 if not self._done:
                     self._since = time.ticks_ms()
@@ -268,7 +268,7 @@ class Outbox:
             _try(os.mkdir, self._folder[:-1])
             return False
         if last is None:
-            last = [name, 0, 0, 0]
+            last = [name, 0, 0, 0, batch[at][0]]
             self._segments.append(last)
             self._sealed = False
         last[1] += size
@@ -323,9 +323,7 @@ class Outbox:
 
     def _drop(self, segment, keep):
         """The entries of a segment go, but for the numbers in `keep` and what is handed out. Raises OSError."""
-        i = self._segments.index(segment)
-        first = self._segments[i - 1][2] + 1 if i else 0
-        last = segment[2]
+        first, last = segment[4], segment[2]
         if not keep:
             self._forget(segment)
             self._done = [number for number in self._done if not first <= number <= last]
@@ -380,7 +378,7 @@ class Outbox:
             self._sealed = False
         self._drop(segment, keep)
         self.stored += size - segment[1]
-        segment[:] = name, size, segment[2], len(keep)
+        segment[0], segment[1], segment[3] = name, size, len(keep)
         return True
 
     # Flash: reading
@@ -478,7 +476,7 @@ class Outbox:
                 last = before
                 continue
             if count:
-                self._segments.append([name, at, last, count])
+                self._segments.append([name, at, last, count, before + 1])
                 self.stored += at
             else:
                 _try(os.remove, self._folder + name)
