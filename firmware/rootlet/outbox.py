@@ -136,13 +136,12 @@ class Outbox:
         """Do what is due: what has waited for hold_ms goes to flash, and acknowledgements that have waited."""
         if not self._flash:
             return
-        now = time.ticks_ms()
-        if self._written < self._next and time.ticks_diff(now, self._checked) >= self._hold:
+        if self._written < self._next and _past(self._checked, self._hold):
             entry = self._unwritten()
-            self._checked = entry[3] if entry else now
-            if entry and time.ticks_diff(now, entry[3]) >= self._hold:
+            self._checked = entry[3] if entry else time.ticks_ms()
+            if entry and _past(entry[3], self._hold):
                 self._write()
-        if self._done and time.ticks_diff(now, self._since) >= _ACKS_MS:
+        if self._done and _past(self._since, _ACKS_MS):
             self._persist()
 
     def flush(self):
@@ -212,9 +211,7 @@ class Outbox:
 
     def _resting(self):
         """Whether the flash failed a moment ago."""
-        if self._failed is not None and time.ticks_diff(time.ticks_ms(), self._failed) >= _RETRY_MS:
-            self._failed = None
-        return self._failed is not None
+        return self._failed is not None and not _past(self._failed, _RETRY_MS)
 
     def _write(self):
         """Everything that is not on flash goes there, in as few files as can be, each written once."""
@@ -486,6 +483,11 @@ class Outbox:
         self._sealed = False
 
 
+def _past(since, ms):
+    """Whether that long has passed; the clock wraps round, and a moment that seems to be ahead is days ago."""
+    return not 0 <= time.ticks_diff(time.ticks_ms(), since) < ms
+
+
 def _try(function, path):
     try:
         function(path)
@@ -498,12 +500,10 @@ def _name(serial):
 
 
 def _is_segment(name):
-    if len(name) != 16:
+    try:
+        return len(name) == 16 and "%016x" % int(name, 16) == name
+    except ValueError:
         return False
-    for c in name:
-        if c not in "0123456789abcdef":
-            return False
-    return True
 
 
 def _record(word, entry):

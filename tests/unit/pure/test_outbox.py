@@ -173,6 +173,19 @@ def test_with_no_hold_each_is_on_flash_when_put_returns():
         assert payloads(start(hold_ms=0, window=100), ack=False) == list(range(i + 1))
 
 
+def test_a_clock_that_wraps_round_after_days_of_silence_delays_nothing():
+    box = fresh(hold_ms=1000)
+    flash.full = True
+    fill(box, 1)
+    assert not box.flush() and payloads(box) == [0]
+    flash.full = False
+    clock.now -= 1 << 29  # as ticks_diff has it after a week
+    fill(box, 1, 1)
+    clock.now += 1000
+    box.tick()
+    assert box.safe == 2 and len(files()) == 1
+
+
 def test_more_than_ram_holds_goes_to_flash_and_comes_back_in_order():
     box = fresh(ram=4)
     fill(box, 100)
