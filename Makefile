@@ -15,7 +15,7 @@ help:
 	@echo "make check   ruff and mypy only"
 	@echo "make bench   speed and size, as ratios to stock umqtt.simple"
 	@echo "make fuzz    long fuzzing of everything that reads bytes from outside"
-	@echo "make soak    an hour of the virtual board against a real broker, and 200 deployments cut off"
+	@echo "make soak    an hour of the virtual board against a real broker, 200 deployments and 20,000 writes of the outbox cut off"
 	@echo "make clean   remove build/ and .venv/"
 
 setup: $(READY)
@@ -53,6 +53,7 @@ fuzz: $(READY)
 soak: $(READY)
 	ROOTLET_SOAK_SECONDS=3600 $(BIN)/pytest tests/integration/test_gateway.py -k soak --timeout=4000
 	ROOTLET_DEPLOY_CUTS=200 $(BIN)/pytest tests/board/test_deploy_atomic.py -k random --timeout=4000
+	ROOTLET_OUTBOX_CUTS=20000 $(BIN)/pytest tests/unit -k "outbox and lost" --timeout=4000
 
 clean:
 	rm -rf build $(VENV)

@@ -52,10 +52,10 @@ class Outbox:
         self._ready: list = []  # read from flash, the next one last
         self._gap = False  # flash has entries that come before those in _waiting
         self._done: list = []  # numbers on flash whose acknowledgement is not
-        self._segments: list = []  # [name, bytes, last number, entries not acknowledged]
+        self._segments: list = []  # [name, bytes, last number, entries not acknowledged, first number]
         self._cursor = (0, 0)  # serial number and offset where reading goes on
         self._serial = 0
-        self._count = self._next = self._written = self._floor = self._turn = 0
+        self._count = self._next = self._written = self._turn = 0
         self._handed = -1  # the last number handed out
         self._old = 0  # below it, numbers may have been sent before the reboot
         self._sealed = True  # no more goes into the last segment
@@ -136,13 +136,12 @@ class Outbox:
         """Do what is due: what has waited for hold_ms goes to flash, and acknowledgements that have waited."""
         if not self._flash:
             return
-        now = time.ticks_ms()
-        if self._written < self._next and time.ticks_diff(now, self._checked) >= self._hold:
+        if self._written < self._next and _past(self._checked, self._hold):
             entry = self._unwritten()
-            self._checked = entry[3] if entry else now
-            if entry and time.ticks_diff(now, entry[3]) >= self._hold:
+            self._checked = entry[3] if entry else time.ticks_ms()
+            if entry and _past(entry[3], self._hold):
                 self._write()
-        if self._done and time.ticks_diff(now, self._since) >= _ACKS_MS:
+        if self._done and _past(self._since, _ACKS_MS):
             self._persist()
 
     def flush(self):
@@ -199,7 +198,7 @@ class Outbox:
     def _settle(self, number):
         """An entry on flash is acknowledged."""
         for segment in self._segments:
-            if number <= segment[2]:
+            if segment[4] <= number <= segment[2]:
                 segment[3] -= 1
                 if not self._done:
                     self._since = time.ticks_ms()
@@ -212,9 +211,7 @@ class Outbox:
 
     def _resting(self):
         """Whether the flash failed a moment ago."""
-        if self._failed is not None and time.ticks_diff(time.ticks_ms(), self._failed) >= _RETRY_MS:
-            self._failed = None
-        return self._failed is not None
+        return self._failed is not None and not _past(self._failed, _RETRY_MS)
 
     def _write(self):
         """Everything that is not on flash goes there, in as few files as can be, each written once."""
@@ -268,7 +265,7 @@ class Outbox:
             _try(os.mkdir, self._folder[:-1])
             return False
         if last is None:
-            last = [name, 0, 0, 0]
+            last = [name, 0, 0, 0, batch[at][0]]
             self._segments.append(last)
             self._sealed = False
         last[1] += size
@@ -323,14 +320,10 @@ class Outbox:
 
     def _drop(self, segment, keep):
         """The entries of a segment go, but for the numbers in `keep` and what is handed out. Raises OSError."""
-        i = self._segments.index(segment)
-        first = self._segments[i - 1][2] + 1 if i else 0
-        last = segment[2]
+        first, last = segment[4], segment[2]
         if not keep:
             self._forget(segment)
             self._done = [number for number in self._done if not first <= number <= last]
-            if not i:
-                self._floor = last + 1
         out = sum([first <= entry[0] <= last and entry[0] not in keep for entry in self._out])
         gone = max(0, segment[3] - len(keep) - out)
         self.dropped += gone
@@ -382,7 +375,7 @@ class Outbox:
             self._sealed = False
         self._drop(segment, keep)
         self.stored += size - segment[1]
-        segment[:] = name, size, segment[2], len(keep)
+        segment[0], segment[1], segment[3] = name, size, len(keep)
         return True
 
     # Flash: reading
@@ -416,10 +409,14 @@ class Outbox:
                 except MemoryError:
                     self.errors += 1
                     return
-                found = [entry for entry in found if entry[0] > handed]
-                while found and found[-1][0] >= stop:
-                    found.pop()
-                    self._gap = False
+                rising = []
+                for entry in found:
+                    if entry[0] >= stop:
+                        self._gap = False
+                    elif entry[0] > handed:
+                        handed = entry[0]
+                        rising.append(entry)
+                found = rising
                 self._cursor = (segment[0], at if self._gap else start)
             if found or not self._gap:
                 break
@@ -434,7 +431,6 @@ class Outbox:
 
     def _boot(self):
         """Take what can be believed of the folder."""
-        _try(os.mkdir, self._folder[:-1])
         mark = 0
         for i in range(2):
             said = _mark("%sacked.%d" % (self._folder, i))
@@ -452,7 +448,7 @@ class Outbox:
                         names.sort()
                         names.pop()
         except OSError:
-            self.errors += 1
+            _try(os.mkdir, self._folder[:-1])
         names.sort()
         last = mark - 1
         for name in names:
@@ -477,15 +473,19 @@ class Outbox:
                 last = before
                 continue
             if count:
-                self._segments.append([name, at, last, count])
+                self._segments.append([name, at, last, count, before + 1])
                 self.stored += at
             else:
                 _try(os.remove, self._folder + name)
         self._next = self._written = last + 1
-        self._floor = mark
         self._handed = mark - 1
         self._gap = self._count > 0
         self._sealed = False
+
+
+def _past(since, ms):
+    """Whether that long has passed; the clock wraps round, and a moment that seems to be ahead is days ago."""
+    return not 0 <= time.ticks_diff(time.ticks_ms(), since) < ms
 
 
 def _try(function, path):
@@ -500,12 +500,10 @@ def _name(serial):
 
 
 def _is_segment(name):
-    if len(name) != 16:
+    try:
+        return len(name) == 16 and "%016x" % int(name, 16) == name
+    except ValueError:
         return False
-    for c in name:
-        if c not in "0123456789abcdef":
-            return False
-    return True
 
 
 def _record(word, entry):

@@ -5,6 +5,7 @@ It shows that the logic is right on a second interpreter; it shows nothing of me
 
 import asyncio
 import gc
+import os
 import struct
 import sys
 import time
@@ -26,6 +27,7 @@ def _ticks_ms() -> int:
 time.ticks_ms = _ticks_ms  # type: ignore[attr-defined]
 time.ticks_add = lambda a, b: a + b  # type: ignore[attr-defined]
 time.ticks_diff = lambda a, b: a - b  # type: ignore[attr-defined]
+os.ilistdir = lambda path=".": ((e.name, 0x4000 if e.is_dir() else 0x8000, 0) for e in os.scandir(path))  # type: ignore[attr-defined]
 gc.mem_free = lambda: 1 << 30  # type: ignore[attr-defined]
 gc.mem_alloc = lambda: 0  # type: ignore[attr-defined]
 asyncio.sleep_ms = lambda ms: asyncio.sleep(ms / 1000)  # type: ignore[attr-defined]

@@ -47,6 +47,9 @@ class Flash:
         inside = self.root + path
         return [(name, os.stat(inside + "/" + name)[0] & 0x4000, 0) for name in os.listdir(inside)]
 
+    def urandom(self, size):
+        return os.urandom(size)
+
     def remove(self, path):
         self.change()
         os.remove(self.root + path)
@@ -71,7 +74,7 @@ class Flash:
         os.rename(self.root + old, self.root + new)
 
     def open(self, path, mode="r"):
-        if "w" not in mode:
+        if "w" not in mode and "a" not in mode:
             return open(self.root + path, mode)
         self.change()
         return File(self, self.root + path, mode)
