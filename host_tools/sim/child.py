@@ -48,11 +48,16 @@ class Child:
     process: subprocess.Popen[bytes]
     terminal: int
 
+    def kill(self) -> None:
+        """Kill it and whatever it started, and take it out of the process table; its last words can still be read."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
     def end(self) -> None:
-        """Kill it and whatever it started, and take it out of the process table."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        """Kill it, and forget what it has said."""
+        self.kill()
         os.close(self.terminal)
 
 

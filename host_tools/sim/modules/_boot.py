@@ -101,7 +101,7 @@ def run(namespace, files, control, main):
             _run("main.py", namespace)
     except SystemExit:
         sim.mark("soft")
-        __import__("machine")._wait()
+        sim.wait()
     except BaseException as e:
         _print(e)  # Ctrl-C between the files
     while True:

@@ -1,10 +1,92 @@
 """Simulated: the board's flash, a folder of the host that code on the board cannot leave, with the flash's size."""
 # ruff: noqa: F401
 
+import io
+
 import _sim
 from vfs import VfsFat, VfsLfs2, mount, umount
 
 _BLOCK = 4096
+_spec = None  # the cut of the power that the host or the script asks for
+_left = 0  # writes or changes until then
+_dead = False
+
+
+def _cut():
+    """The cut to come, or None; {} has files watched for one that will be asked for later."""
+    global _spec, _left
+    if _dead:
+        _sim.wait()  # a timer's callback, in the moment before the host has ended this process
+    spec = _sim.live("cut", _sim.script().get("faults", {}).get("cut"))
+    if spec != _spec:
+        _spec = spec
+        _left = (spec or {}).get("at_write") or (spec or {}).get("at_change") or 0
+    return spec
+
+
+def _due(kind):
+    """Whether the power goes at this operation; counts it."""
+    global _left
+    spec = _cut()
+    if not spec or kind not in spec or not _left:
+        return False
+    _left -= 1
+    return not _left
+
+
+def _die():
+    global _dead
+    _dead = True
+    _sim.mark("cut")
+    _sim.wait()
+
+
+def _change(function, *args):
+    """Change names on the flash; the power may go before or after."""
+    if not _due("at_change"):
+        return function(*args)
+    if _spec.get("after"):
+        function(*args)
+    _die()
+
+
+class _Watched(io.IOBase):
+    """A file open for writing while the power may go in the middle of a write()."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def write(self, data, *args):
+        if _due("at_write"):
+            data = memoryview(data.encode() if isinstance(data, str) else data)
+            if args:
+                data = data[args[0] : args[0] + args[1]] if len(args) > 1 else data[: args[0]]
+            self._file.write(data[: _spec["keep"]])
+            self._file.flush()
+            _die()
+        return self._file.write(data, *args)
+
+    def ioctl(self, request, argument):
+        if request == 4:
+            self._file.close()
+        elif request == 1:
+            self._file.flush()
+        return 0
+
+    def close(self):
+        self._file.close()
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self._file.close()
+
+    def __iter__(self):
+        return iter(self._file)
 
 
 class Flash:
@@ -42,7 +124,11 @@ class Flash:
     def open(self, path, mode):
         if ("w" in mode or "a" in mode or "+" in mode) and _sim.script().get("faults", {}).get("flash_full"):
             raise OSError(28)
-        return self._posix.open(self._path(path), mode)
+        path = self._path(path)
+        if mode[0] == "r" and "+" not in mode or _cut() is None:
+            return self._posix.open(path, mode)
+        file = _change(self._posix.open, path, mode) if mode[0] == "w" else self._posix.open(path, mode)
+        return _Watched(file)
 
     def stat(self, path):
         # `import` takes any exception here for "no such file": a Ctrl-C would be lost, so the host repeats it.
@@ -77,17 +163,17 @@ class Flash:
         return (_BLOCK, _BLOCK, blocks, free, free, 0, 0, 0, 0, 255)
 
     def mkdir(self, path):
-        self._posix.mkdir(self._path(path))
+        _change(self._posix.mkdir, self._path(path))
 
     def rmdir(self, path):
-        self._posix.rmdir(self._path(path))
+        _change(self._posix.rmdir, self._path(path))
 
     def remove(self, path):
-        self._posix.remove(self._path(path))
+        _change(self._posix.remove, self._path(path))
 
     def rename(self, old, new):
         # VfsPosix of 1.28 mixes up two absolute paths; the process stands in the folder, so one may be relative.
-        self._posix.rename(self._path(old)[1:], self._path(new))
+        _change(self._posix.rename, self._path(old)[1:], self._path(new))
 
     def chdir(self, path):
         path = self._path(path)
