@@ -61,7 +61,7 @@ class _Watched(io.IOBase):
             data = memoryview(data.encode() if isinstance(data, str) else data)
             if args:
                 data = data[args[0] : args[0] + args[1]] if len(args) > 1 else data[: args[0]]
-            self._file.write(data[: _spec["keep"]])
+            self._file.write(data[: _spec.get("keep", int(len(data) * _spec.get("part", 0)))])
             self._file.flush()
             _die()
         return self._file.write(data, *args)
