@@ -32,8 +32,8 @@ class Faults:
     blackhole: what arrives vanishes, also the end of the connection, and nobody is told; both sockets stay open.
         When the blackhole is taken away, connections that have lost bytes are reset.
     cut_after: the connection is closed, both ways, after so many bytes.
-    cut_at_application: it is closed before the first TLS record of application data, so after the handshake: a
-        broker that accepts and throws out at once.
+    cut_at_application: it is closed before this TLS record of application data, counted from 0 at the start of the
+        connection: a broker that throws out as soon as the handshake is done (0), or its first answer given (1).
     reset: such a cut is a TCP reset and not an orderly end.
     garbage_at: offset of `garbage`, which is inserted there; where that is empty, the byte there is inverted.
     """
@@ -43,21 +43,22 @@ class Faults:
     bytes_per_s: int = 0
     blackhole: bool = False
     cut_after: int | None = None
-    cut_at_application: bool = False
+    cut_at_application: int | None = None
     reset: bool = False
     garbage_at: int | None = None
     garbage: bytes = b""
 
 
 class _Records:
-    """Follows TLS records, to find the first of application data."""
+    """Follows TLS records, to find those of application data."""
 
     def __init__(self) -> None:
         self._header = b""
         self._left = 0
+        self._count = 0
 
-    def find(self, data: bytes) -> int | None:
-        """Offset in `data` where that record begins (0 where its header has begun before), or None."""
+    def find(self, data: bytes, number: int | None) -> int | None:
+        """Offset in `data` where application record `number` or a later one begins, or None. To be given all data."""
         at = 0
         while at < len(data):
             if self._left:
@@ -65,11 +66,12 @@ class _Records:
                 self._left -= step
                 at += step
                 continue
-            before = len(self._header)
-            piece = data[at : at + 5 - before]
+            piece = data[at : at + 5 - len(self._header)]
+            if not self._header and piece[0] == _APPLICATION:
+                if number is not None and self._count >= number:
+                    return at
+                self._count += 1
             self._header += piece
-            if self._header[0] == _APPLICATION:
-                return at
             at += len(piece)
             if len(self._header) == 5:
                 self._left = int.from_bytes(self._header[3:5], "big")
@@ -190,9 +192,7 @@ class _Lane:
             rate = f.bytes_per_s
             piece = data[: max(1, rate // 50)] if rate else data
             data = data[len(piece) :]
-            cut = None
-            if f.cut_at_application:
-                cut = self.records.find(piece)
+            cut = self.records.find(piece, f.cut_at_application)
             if f.cut_after is not None and self.passed + len(piece) >= f.cut_after:
                 cut = min(len(piece) if cut is None else cut, max(0, f.cut_after - self.passed))
             piece = piece if cut is None else piece[:cut]

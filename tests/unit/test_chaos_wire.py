@@ -202,14 +202,16 @@ def test_accept_and_close_at_once(wire: Wire) -> None:
     assert (wire.up_bytes, wire.down_bytes) == (0, 0)
 
 
-def test_closed_before_the_first_application_record() -> None:
+def test_closed_before_an_application_record() -> None:
     handshake = b"\x16\x03\x03\x00\x04abcd" + b"\x14\x03\x03\x00\x01\x17"
-    server = Echo(handshake + b"\x17\x03\x03\x00\x02hi")
+    answer = b"\x17\x03\x03\x00\x02hi"
+    server = Echo(handshake + answer * 2)
     with Wire(server.port) as wire:
         for rate in (0, 50):  # in one piece, and byte by byte
-            wire.down = Faults(cut_at_application=True, bytes_per_s=rate)
-            with dial(wire) as sock:
-                assert exactly(sock, 100) == handshake
+            for number in (0, 1):
+                wire.down = Faults(cut_at_application=number, bytes_per_s=rate)
+                with dial(wire) as sock:
+                    assert exactly(sock, 100) == handshake + answer * number
     server.close()
 
 
