@@ -16,7 +16,7 @@ from host_tools.failure import Failure
 
 MODULES = Path(__file__).resolve().parent / "modules"
 # What the stand-ins themselves take of the heap of this 64-bit build; built-in modules of a real board take none.
-MODULES_HEAP_BYTES = 40 * 1024
+MODULES_HEAP_BYTES = 36 * 1024
 
 # Makes the terminal the controlling one of the new session, so that Ctrl-C reaches the interpreter as a signal and
 # the end of our own process ends it too; then becomes the interpreter.
@@ -82,7 +82,7 @@ def spawn(micropython: str, heap_bytes: int, files: Path, control: Path, run_mai
         run_main: whether main.py runs after boot.py.
     """
     start = (
-        f"import sys,vfs;vfs.mount(vfs.VfsPosix({str(MODULES)!r}),'/rom');sys.path[:]=['/rom','.frozen'];"
+        f"import sys,vfs;rom=vfs.VfsPosix({str(MODULES)!r});vfs.mount(rom,'/rom');sys.path[:]=['/rom','.frozen'];"
         f"__import__('_boot').run(globals(),{str(files)!r},{str(control)!r},{run_main})"
     )
     ours, theirs = pty.openpty()

@@ -9,14 +9,16 @@ MARK = "\x1b]rootlet-sim;%s\x07"
 EPOCH_2000 = 946684800
 
 control = None  # a VfsPosix that is mounted nowhere: program code on the board does not see it
+rom = None  # likewise, the folder of the stand-ins
 board = {}
 _script = {}
 _seen = None
 
 
-def open_control(vfs_posix):
-    """Take the folder that the host and the board share."""
-    global control, board
+def open_control(vfs_posix, stand_ins):
+    """Take the folder that the host and the board share, and that of the stand-ins."""
+    global control, rom, board
+    rom = stand_ins
     control = vfs_posix
     with control.open("/board.json", "r") as f:
         board = json.load(f)

@@ -1,92 +1,28 @@
 """Simulated: the board's flash, a folder of the host that code on the board cannot leave, with the flash's size."""
 # ruff: noqa: F401
 
-import io
-
 import _sim
 from vfs import VfsFat, VfsLfs2, mount, umount
 
 _BLOCK = 4096
-_spec = None  # the cut of the power that the host or the script asks for
-_left = 0  # writes or changes until then
-_dead = False
+_cuts = None
 
 
-def _cut():
-    """The cut to come, or None; {} has files watched for one that will be asked for later."""
-    global _spec, _left
-    if _dead:
-        _sim.wait()  # a timer's callback, in the moment before the host has ended this process
-    spec = _sim.live("cut", _sim.script().get("faults", {}).get("cut"))
-    if spec != _spec:
-        _spec = spec
-        _left = (spec or {}).get("at_write") or (spec or {}).get("at_change") or 0
-    return spec
-
-
-def _due(kind):
-    """Whether the power goes at this operation; counts it."""
-    global _left
-    spec = _cut()
-    if not spec or kind not in spec or not _left:
-        return False
-    _left -= 1
-    return not _left
-
-
-def _die():
-    global _dead
-    _dead = True
-    _sim.mark("cut")
-    _sim.wait()
+def _watching():
+    """The functions of _cuts, where the host or the script wants cuts of the power; loaded then only, for memory."""
+    global _cuts
+    if _sim.live("cut", _sim.script().get("faults", {}).get("cut")) is None:
+        return None
+    if _cuts is None:
+        _cuts = {"_sim": _sim}
+        with _sim.rom.open("/_cuts.py", "r") as f:
+            exec(f.read(), _cuts)
+    return _cuts
 
 
 def _change(function, *args):
-    """Change names on the flash; the power may go before or after."""
-    if not _due("at_change"):
-        return function(*args)
-    if _spec.get("after"):
-        function(*args)
-    _die()
-
-
-class _Watched(io.IOBase):
-    """A file open for writing while the power may go in the middle of a write()."""
-
-    def __init__(self, file):
-        self._file = file
-
-    def write(self, data, *args):
-        if _due("at_write"):
-            data = memoryview(data.encode() if isinstance(data, str) else data)
-            if args:
-                data = data[args[0] : args[0] + args[1]] if len(args) > 1 else data[: args[0]]
-            self._file.write(data[: _spec.get("keep", int(len(data) * _spec.get("part", 0)))])
-            self._file.flush()
-            _die()
-        return self._file.write(data, *args)
-
-    def ioctl(self, request, argument):
-        if request == 4:
-            self._file.close()
-        elif request == 1:
-            self._file.flush()
-        return 0
-
-    def close(self):
-        self._file.close()
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *args):
-        self._file.close()
-
-    def __iter__(self):
-        return iter(self._file)
+    watching = _watching()
+    return watching["change"](function, *args) if watching else function(*args)
 
 
 class Flash:
@@ -125,10 +61,10 @@ class Flash:
         if ("w" in mode or "a" in mode or "+" in mode) and _sim.script().get("faults", {}).get("flash_full"):
             raise OSError(28)
         path = self._path(path)
-        if mode[0] == "r" and "+" not in mode or _cut() is None:
+        if mode[0] == "r" and "+" not in mode or not _watching():
             return self._posix.open(path, mode)
         file = _change(self._posix.open, path, mode) if mode[0] == "w" else self._posix.open(path, mode)
-        return _Watched(file)
+        return _cuts["Watched"](file)
 
     def stat(self, path):
         # `import` takes any exception here for "no such file": a Ctrl-C would be lost, so the host repeats it.
