@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,10 +59,13 @@ class Pki:
     next_server: ca.Issued
     stranger: ca.Issued
     observer: ca.Issued
+    devices: dict[str, ca.Issued] = field(default_factory=dict)
 
     def device(self, name: str) -> ca.Issued:
         """The certificate of a board, made when it is first asked for."""
-        return self.authority.issue_device(name)
+        if name not in self.devices:
+            self.devices[name] = self.authority.issue_device(name)
+        return self.devices[name]
 
 
 def make_pki(folder: Path) -> Pki:

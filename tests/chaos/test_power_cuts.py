@@ -23,7 +23,7 @@ def test_power_cuts(scene: Scene) -> None:
     for number in range(CUTS):
         moment = rand.uniform(0, _LONGEST_S)
         if number % 2:
-            board.virtual.cut_at_write(rand.randint(1, 80), seed=rand.getrandbits(30))
+            board.virtual.cut_at_write(rand.randint(1, 120), seed=rand.getrandbits(30))
             try:
                 board.virtual.wait_off(_LONGEST_S)
                 torn += 1
