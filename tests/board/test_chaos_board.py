@@ -4,12 +4,15 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from host_tools.paths import ROOT
 from host_tools.sim.board import VirtualBoard
 from host_tools.sim.serve import serve
 
@@ -296,3 +299,20 @@ def test_the_command_gives_power_back_when_the_script_changes(files: Path, tmp_p
     thread.join()
     assert "the power is back" in said
     assert (files / "log").read_bytes().startswith(b"0000000\n0000001\n00")
+
+
+def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+    found = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "chaos.md").read_text(), re.DOTALL)
+    assert found
+    example = tmp_path / "example.py"
+    example.write_text(found[1])
+    done = subprocess.run(
+        [sys.executable, str(example)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the board believes: start 20\n"
