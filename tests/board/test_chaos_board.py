@@ -230,6 +230,7 @@ while True:
     if not w.isconnected():
         print("lost", w.status())
         print("again", join())
+        w.disconnect()
         w.active(False)
         print("off and on", join())
     time.sleep_ms(5)

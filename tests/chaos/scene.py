@@ -15,11 +15,13 @@ from typing import Any, Self
 from host_tools import ca, certs, deploy
 from host_tools.broker import Broker
 from host_tools.chaos import Faults, Wire
+from host_tools.paths import FIRMWARE
 from host_tools.servers import SntpServer
 from host_tools.sim.board import VirtualBoard
 from host_tools.watch import Watcher
 
 WINDOW = 16
+RESTARTS_WIFI = "restart_after" in (FIRMWARE / "rootlet" / "config.py").read_text()
 KEEPALIVE_S = 5
 SCRIPT: dict[str, Any] = {
     "wifi": {"networks": {"lab": {"password": "lab-password", "join_ms": 20}}, "scan_ms": 50},
@@ -236,8 +238,9 @@ class Board:
             record.wait(lambda: not missing(), timeout_s)
         except TimeoutError:
             lost = sorted(missing())
+            said = [line for line in self.virtual.output.splitlines() if "accepted" not in line][-10:]
             raise AssertionError(
-                f"{len(lost)} of {len(wanted)} lost, as {lost[:10]}; {self.virtual.output[-1500:]}"
+                f"{len(lost)} of {len(wanted)} lost, as {lost[:10]}; the console said: {said}"
             ) from None
         assert not record.corrupt
         record.check_order(self.name)
@@ -270,9 +273,12 @@ class Scene:
 
     def config(self, name: str, every_s: float = 0.05, **mqtt: Any) -> dict[str, Any]:
         """The configuration of a board: how often it measures, and more for its "mqtt" section."""
+        wifi = {"networks": [{"ssid": "lab", "password": "lab-password"}], "country": "FR", "timeout_s": 1}
+        if RESTARTS_WIFI:
+            wifi |= {"restart_after": 2, "reboot_after": 5}
         return {
             "device": name,
-            "wifi": {"networks": [{"ssid": "lab", "password": "lab-password"}], "country": "FR", "timeout_s": 2},
+            "wifi": wifi,
             "clock": {"servers": [f"127.0.0.1:{self.sntp.port}"], "timeout_s": 1},
             "mqtt": {
                 "host": "localhost",

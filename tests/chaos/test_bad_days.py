@@ -2,17 +2,18 @@
 
 import pytest
 
-from tests.chaos.scene import SCRIPT, Scene
+from tests.chaos.scene import RESTARTS_WIFI, SCRIPT, Scene
+
+_DAY_S = 86400
 
 
-@pytest.mark.parametrize("seconds", [86400 * 400, -86400 * 400])
+@pytest.mark.parametrize("seconds", [1200 * _DAY_S, -60, -1200 * _DAY_S])
 def test_the_clock_jumps(seconds: int, scene: Scene) -> None:
-    """Certificates look expired, or not yet valid, at the next connection: the clock is asked for again."""
+    """Certificates look expired, or the time lies before what is known to have passed: the clock is asked for again."""
     board = scene.board("dev-1")
     board.wait_for("mqtt: connected")
     scene.record.wait_more("dev-1")
-    board.virtual.jump_clock(seconds * 3)
-    scene.record.wait_more("dev-1")  # what is connected stays so
+    board.virtual.jump_clock(seconds)
     at = board.virtual.position
     scene.wire.cut()
     board.wait_for("mqtt: connected", 60, since=at)
@@ -63,7 +64,7 @@ def test_the_broker_moves_to_another_address(scene: Scene) -> None:
         board.wait_for("mqtt: connected", 60)
         scene.record.wait_more("dev-1")
         at = board.virtual.position
-        for answer, error in (("fail", r"DNS_\w+"), ("127.0.0.9", "TCP_REFUSED")):
+        for answer, error in (("fail", "DNS"), ("127.0.0.9", "TCP_REFUSED")):
             board.update_script(dns={"broker.example": answer})
             scene.wire.cut()
             board.wait_for(f"error: {error}", since=at)
@@ -74,6 +75,9 @@ def test_the_broker_moves_to_another_address(scene: Scene) -> None:
 
 @pytest.mark.parametrize("fault", ["gone", "stuck", "needs_reboot"])
 def test_wifi_that_hangs(fault: str, scene: Scene) -> None:
+    """It comes back by itself, after the radio's restart, or after the board's."""
+    if fault != "gone" and not RESTARTS_WIFI:
+        pytest.skip("this gateway restarts no radio")
     board = scene.board("dev-1")
     board.wait_for("mqtt: connected")
     scene.record.wait_more("dev-1")

@@ -63,7 +63,7 @@ def expected_tries(seconds: float, first_s: float, longest_s: float) -> float:
 def test_a_broker_that_throws_out_at_once(records: int | None, scene: Scene) -> None:
     """As soon as it has accepted, after the handshake, or after its CONNACK: each try waits as the schedule says."""
     scene.wire.down = Faults(cut_after=0) if records is None else Faults(cut_at_application=records)
-    board = scene.board("dev-1", retry_first_s=1, retry_longest_s=4)
+    board = scene.board("dev-1", every_s=0.5, retry_first_s=1, retry_longest_s=4)
     first = scene.wire.wait_connection(1, 30)
     with pytest.raises(TimeoutError):  # for so long nothing else happens
         board.wait_for("first reading published", KICKS_S)

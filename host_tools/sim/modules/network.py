@@ -69,7 +69,7 @@ class WLAN:
                 self._config["reconnects"] = 0
             self._active = False
             self._static = None
-            self._cleared = None  # the last "stuck" that switching off and on has ended
+            self._hung = self._cleared = None  # the last "stuck", and the one that switching off and on has ended
             self._leave()
             cls._all[interface] = self
         return cls._all[interface]
@@ -88,8 +88,7 @@ class WLAN:
         if on is None:
             return self._active
         if not on:
-            if self._active:
-                self._cleared = (self._hangs("stuck") or (None, 0))[1]
+            self._cleared = self._hung
             self._leave()
         self._active = bool(on)
         return self._active
@@ -118,25 +117,22 @@ class WLAN:
         networks = _sim.script().get("wifi", {}).get("networks", {})
         return None if _sim.lost(self._ssid) else networks.get(self._ssid)
 
-    def _hangs(self, how):
-        """(how, its value) where the network that is joined has the interface hang, else None."""
-        value = _sim.script().get("wifi", {}).get("networks", {}).get(self._ssid, {}).get(how)
-        return (how, value) if value else None
-
     def _stuck(self):
-        now = self._hangs("stuck")
-        if now and now[1] != self._cleared:
+        net = _sim.script().get("wifi", {}).get("networks", {}).get(self._ssid, {})
+        now = net.get("stuck")
+        if now and now != self._cleared:
+            self._hung = now
             return True
         if not now:
-            self._cleared = None
-        now = self._hangs("needs_reboot")
+            self._hung = self._cleared = None
+        now = net.get("needs_reboot")
         if not now:
             return False
         state = _sim.state()
-        if state.get("rebooted") == now[1]:
+        if state.get("rebooted") == now:
             return False
-        if state.get("hung") != now[1]:
-            state["hung"] = now[1]  # the host makes it "rebooted" at a hard reset
+        if state.get("hung") != now:
+            state["hung"] = now  # the host makes it "rebooted" at a hard reset
             _sim.keep(state)
         return True
 
