@@ -10,7 +10,7 @@ import pytest
 from host_tools.chaos import Faults
 from tests.chaos.scene import KEEPALIVE_S, Scene
 
-KICKS_S = float(os.environ.get("ROOTLET_CHAOS_KICKS_S", "20"))
+KICKS_S = float(os.environ.get("ROOTLET_CHAOS_KICKS_S", "10"))
 
 
 @pytest.mark.parametrize("way", ["both", "down"])
