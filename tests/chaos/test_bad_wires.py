@@ -15,7 +15,7 @@ KICKS_S = float(os.environ.get("ROOTLET_CHAOS_KICKS_S", "10"))
 
 @pytest.mark.parametrize("way", ["both", "down"])
 def test_half_open(way: str, scene: Scene) -> None:
-    """Noticed within 1.5 times the keepalive, by the board's own clock and on its console."""
+    """Noticed within 1.5 times the keepalive: from the fault to the line on the console, by the host's clock."""
     board = scene.board("dev-1")
     board.wait_for("mqtt: connected")
     scene.record.wait_more("dev-1")
