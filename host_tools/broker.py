@@ -284,8 +284,11 @@ class Broker:
         for _ in range(1 if self._wanted_port else _TRIES):
             if self._start():
                 return self
+        raise self._failed()
+
+    def _failed(self) -> Failure:
         last = (self.log.strip().splitlines() or ["it ended without a word"])[-1]
-        raise Failure(
+        return Failure(
             f"the broker ({self.engine}) did not start", last, f"choose another --port; see {self._dir}/log.txt"
         )
 
@@ -299,6 +302,22 @@ class Broker:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    def kill(self) -> None:
+        """End the process at once, as a crash does; restart() begins a new one that knows nothing of the old one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self, cert: Path | None = None, key: Path | None = None) -> None:
+        """Start again, at the same port. Args: cert, key: of the server from now on. Raises Failure."""
+        self._stop()
+        self._wanted_port, self._wanted_psk_port = self.port, self.psk_port
+        if cert and key:
+            self._files |= {"cert": cert.resolve(), "key": key.resolve()}
+        if not self._start():
+            raise self._failed()
 
     def wait(self) -> int:
         """Wait until the broker ends by itself; returns its exit code."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import random
 import shutil
 import tempfile
 import threading
@@ -17,7 +18,7 @@ from host_tools import boards
 from host_tools.failure import Exit, Failure
 from host_tools.sim.child import Child, find_micropython, make_raw, spawn
 from host_tools.sim.console import Console
-from host_tools.sim.proxy import Proxy
+from host_tools.sim.proxy import Ask, Proxy
 
 _STOP_S = 5
 
@@ -79,6 +80,9 @@ class VirtualBoard:
         self._thread: threading.Thread | None = None
         self._console = Console()
         self._updates = 0
+        # What is done to the running board, beside the script; see live() in modules/_sim.py.
+        self._live: dict[str, Any] = {"jump_s": 0}
+        self._lock = threading.Lock()
 
     def _start_of_clock(self) -> float:
         return _unix(self._script.get("clock", {}).get("start", self._board["clock_start"]))
@@ -128,7 +132,7 @@ class VirtualBoard:
             os.close(theirs)
         # A path outside /dev/pts: to mpremote it is then a serial port like any other, with timeouts that work.
         (folder / "tty").symlink_to(name)
-        self._proxy = Proxy(ours, self._console, self._spawn)
+        self._proxy = Proxy(ours, self._console, self._spawn, self._disarm)
         self._thread = threading.Thread(target=self._proxy.run, name="virtual board", daemon=True)
         self._thread.start()
         if self._link is not None:
@@ -139,9 +143,18 @@ class VirtualBoard:
         folder = self._needed_folder()
         if cause != "soft":
             now = time.time()
-            state = {"unix": self._start_of_clock(), "at": now, "boot": now, "cause": cause}
+            start = self._start_of_clock() - self._live["jump_s"]
+            state = {"unix": start, "at": now, "boot": now, "cause": cause, "rebooted": self._hung(folder)}
             (folder / "state.json").write_text(json.dumps(state))
         return spawn(self._micropython, self._board["sim_heap_bytes"], self._files, folder, run_main)
+
+    def _hung(self, folder: Path) -> Any:
+        """What an interface hung by ("needs_reboot" of a network), before this hard reset or an earlier one."""
+        try:
+            before = json.loads((folder / "state.json").read_text())
+        except (OSError, ValueError):  # the first start, or a board that was cut off while it wrote
+            return None
+        return before.get("hung") or before.get("rebooted")
 
     def _needed_folder(self) -> Path:
         if self._folder is None:
@@ -151,14 +164,17 @@ class VirtualBoard:
     def _write_script(self, folder: Path) -> None:
         # The board looks at inode, size and time; the padding makes any two versions differ in size.
         self._updates += 1
-        text = json.dumps(self._script) + " " * (self._updates % 61)
+        text = json.dumps({**self._script, "live": self._live}) + " " * (self._updates % 61)
         (folder / "script.new").write_text(text)
         os.replace(folder / "script.new", folder / "script.json")
 
     def update_script(self, script: dict[str, Any]) -> None:
         """Replace the script while the board runs; clock.start counts from the next hard reset."""
-        self._script = dict(script)
-        self._write_script(self._needed_folder())
+        with self._lock:
+            self._script = dict(script)
+            if "cut" in self._script.get("faults", {}):
+                self._live.pop("cut", None)
+            self._write_script(self._needed_folder())
 
     @property
     def port(self) -> str:
@@ -185,12 +201,69 @@ class VirtualBoard:
 
     def reset(self) -> None:
         """Press the reset button. Returns when the new start has begun."""
+        self._ask("reset")
+
+    def _ask(self, what: Ask) -> None:
         if self._proxy is None:
             self._needed_folder()
-        elif not self._proxy.ask_reset(_STOP_S):
+        elif not self._proxy.ask(what, _STOP_S):
             raise Failure(
-                "the virtual board does not reset", "its interpreter did not start", "see VirtualBoard.output"
+                "the virtual board does not obey", "its interpreter did not start or end", "see VirtualBoard.output"
             )
+
+    def power_cut(self) -> None:
+        """Take the power away at once: kill -9 of the interpreter. The flash stays as it is, also half written."""
+        self._ask("power_cut")
+        self._disarm()
+
+    def power_on(self) -> None:
+        """Give the power back: a power-up reset. Returns when the new start has begun."""
+        self._ask("power_on")
+
+    @property
+    def has_power(self) -> bool:
+        """Whether it is on."""
+        return self._proxy is not None and not self._proxy.off.is_set()
+
+    def wait_off(self, timeout_s: float = 10) -> None:
+        """Wait until a cut that was asked for has come. Raises TimeoutError."""
+        if self._proxy is not None and not self._proxy.off.wait(timeout_s):
+            raise TimeoutError(f"the power is still on; the console said: {self.output[-500:]}")
+
+    def cut_at_write(self, number: int, keep: int | None = None, seed: int | None = None) -> None:
+        """Cut the power in the middle of a write() to the flash; see wait_off() and power_on().
+
+        Args: number: the write it is, counted from now, from 1; 0 for none: files opened from now on are watched, so
+        that a later cut finds them (as with the script's "faults": {"cut": {}}, from the start on).
+        keep: how many bytes of it reach the flash; else a random part of them, by the seed.
+        """
+        part = {"keep": keep} if keep is not None else {"part": random.Random(seed).random()}  # noqa: S311
+        self._arm({"at_write": number, **part})
+
+    def cut_at_change(self, number: int, after: bool = False) -> None:
+        """Cut the power at a change of the flash's names: rename, remove, mkdir, rmdir, or open() that empties a file.
+
+        Args: number: the change it is, counted from now, from 1. after: it has just been done, else not yet.
+        """
+        self._arm({"at_change": number, "after": after})
+
+    def _arm(self, cut: dict[str, Any]) -> None:
+        with self._lock:
+            # The number of the update makes the same cut, asked for twice, count twice.
+            self._live["cut"] = {**cut, "update": self._updates}
+            self._write_script(self._needed_folder())
+
+    def _disarm(self) -> None:
+        with self._lock:
+            if self._folder is not None and ("cut" in self._live or "cut" in self._script.get("faults", {})):
+                self._live["cut"] = {}
+                self._write_script(self._folder)
+
+    def jump_clock(self, seconds: float) -> None:
+        """Let the board's clock jump while it runs, forwards or (negative) backwards; a hard reset starts it anew."""
+        with self._lock:
+            self._live["jump_s"] += seconds
+            self._write_script(self._needed_folder())
 
     def stop(self) -> None:
         """Switch it off: ends the process and the thread, removes the port. May be called twice."""

@@ -48,11 +48,16 @@ class Child:
     process: subprocess.Popen[bytes]
     terminal: int
 
+    def kill(self) -> None:
+        """Kill it and whatever it started, and take it out of the process table; its last words can still be read."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
     def end(self) -> None:
-        """Kill it and whatever it started, and take it out of the process table."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        """Kill it, and forget what it has said."""
+        self.kill()
         os.close(self.terminal)
 
 
@@ -77,7 +82,7 @@ def spawn(micropython: str, heap_bytes: int, files: Path, control: Path, run_mai
         run_main: whether main.py runs after boot.py.
     """
     start = (
-        f"import sys,vfs;vfs.mount(vfs.VfsPosix({str(MODULES)!r}),'/rom');sys.path[:]=['/rom','.frozen'];"
+        f"import sys,vfs;rom=vfs.VfsPosix({str(MODULES)!r});vfs.mount(rom,'/rom');sys.path[:]=['/rom','.frozen'];"
         f"__import__('_boot').run(globals(),{str(files)!r},{str(control)!r},{run_main})"
     )
     ours, theirs = pty.openpty()

@@ -6,6 +6,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from host_tools.sim.child import Child
 from host_tools.sim.console import Console, Splitter
@@ -22,20 +23,26 @@ _LOOK_FOR_HOST_MS = 20
 _MAX_FAILED_STARTS = 3
 
 Spawn = Callable[[str, bool], Child]
+Ask = Literal["reset", "power_cut", "power_on"]
 
 
 class Proxy:
-    """Runs in one thread. Args: host: our end of the host's terminal. spawn: starts the interpreter (cause, main?)."""
+    """Runs in one thread. Args: host: our end of the host's terminal. spawn: starts the interpreter (cause, main?).
 
-    def __init__(self, host: int, console: Console, spawn: Spawn) -> None:
+    was_cut: called when the power went where the script wanted it to.
+    """
+
+    def __init__(self, host: int, console: Console, spawn: Spawn, was_cut: Callable[[], None]) -> None:
         self._host = host
         self._console = console
         self._spawn = spawn
+        self._was_cut = was_cut
         self._wake_read, self._wake_write = os.pipe()
         self._lock = threading.Lock()
         self._stopping = False
-        self._reset_asked = False
-        self._reset_done = threading.Event()
+        self._asked: Ask | None = None
+        self._done = threading.Event()
+        self.off = threading.Event()  # no power: neither the program nor a host's bytes get anywhere
         os.set_blocking(host, False)
         os.set_blocking(self._wake_read, False)
         self._child: Child | None = None
@@ -56,15 +63,15 @@ class Proxy:
                 self._stopping = True
                 os.write(self._wake_write, b"s")
 
-    def ask_reset(self, timeout_s: float) -> bool:
-        """Reset hard; whether it happened in time."""
-        self._reset_done.clear()
+    def ask(self, what: Ask, timeout_s: float) -> bool:
+        """Reset hard, cut the power or give it back; whether it happened in time."""
+        self._done.clear()
         with self._lock:
             if self._stopping:
                 return False
-            self._reset_asked = True
+            self._asked = what
             os.write(self._wake_write, b"r")
-        return self._reset_done.wait(timeout_s)
+        return self._done.wait(timeout_s)
 
     # Called from the proxy's own thread.
 
@@ -97,7 +104,24 @@ class Proxy:
         self._tail = b""
         self._last = b""
         self._to_child = b""
+        self.off.clear()
         self._child = self._spawn(cause, not (soft and self._raw))
+
+    def _power_cut(self) -> None:
+        """End the interpreter, and keep what it had said until then."""
+        child, self._child = self._child, None
+        self.off.set()
+        self._watchdog = None
+        self._to_host = self._to_child = b""
+        self._raw = False
+        if child is None:
+            return
+        child.kill()
+        while data := _read(child.terminal):
+            for kind, part in self._splitter.feed(data):
+                if kind == "text" and self._swallowing is None:
+                    self._emit(part)
+        child.end()
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -107,26 +131,34 @@ class Proxy:
     def _turn(self) -> None:
         """Wait for one thing to happen and handle it."""
         child = self._child
-        if child is None:
-            return
         poller = select.poll()
         poller.register(self._wake_read, select.POLLIN)
+        if child is not None:
+            self._register(poller, child)
+        ready = dict(poller.poll(self._patience_ms() if child is not None else None))
+        if self._wake_read in ready:
+            os.read(self._wake_read, 64)
+        if self._stopping:
+            return
+        if self._asked:
+            asked, self._asked = self._asked, None
+            if asked == "power_cut":
+                self._power_cut()
+            elif asked == "power_on" or not self.off.is_set():
+                self._power_up("power" if asked == "power_on" else "reset")
+            self._done.set()
+        elif child is not None:
+            self._serve(child, ready)
+
+    def _register(self, poller: select.poll, child: Child) -> None:
         full = len(self._to_host) >= _BACKLOG
         events = (0 if full else select.POLLIN) | (select.POLLOUT if self._to_child and self._up else 0)
         poller.register(child.terminal, events)
         if self._attached:
             reading = 0 if len(self._to_child) >= _CHUNK else select.POLLIN
             poller.register(self._host, reading | (select.POLLOUT if self._to_host else 0))
-        ready = dict(poller.poll(self._patience_ms()))
-        if self._wake_read in ready:
-            os.read(self._wake_read, 64)
-        if self._stopping:
-            return
-        if self._reset_asked:
-            self._reset_asked = False
-            self._power_up("reset")
-            self._reset_done.set()
-            return
+
+    def _serve(self, child: Child, ready: dict[int, int]) -> None:
         if self._watchdog is not None and time.monotonic() >= self._watchdog:
             self._power_up("wdt")
             return
@@ -215,6 +247,10 @@ class Proxy:
             self._flush_to_child()
         elif name == "wdt":
             self._watchdog = time.monotonic() + int(argument) / 1000 if int(argument) else None
+        elif name == "cut":
+            self._power_cut()
+            self._was_cut()
+            return True
         elif name == "reset":
             self._power_up(argument or "reset")
             return True

@@ -54,3 +54,6 @@ def _reload(say: Callable[[str], None], virtual: VirtualBoard, script: Path) -> 
         say(f"the script is kept as it was: {failure.because}")
     else:
         say("the script was read again")
+        if not virtual.has_power:
+            virtual.power_on()
+            say("the power is back")

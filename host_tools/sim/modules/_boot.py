@@ -22,12 +22,12 @@ class _Sys:
         return getattr(self._real, name)
 
 
-def _prepare(files, control):
+def _prepare(files, control, rom):
     """Everything up to the point where the board's own code may run."""
     import _sim
     import vfs
 
-    _sim.open_control(vfs.VfsPosix(control))
+    _sim.open_control(vfs.VfsPosix(control), rom)
     flash = vfs.VfsPosix(files)
     import time
 
@@ -92,7 +92,7 @@ def run(namespace, files, control, main):
     Args: namespace: globals of __main__. files: folder of the host for the board's flash. control: folder shared
     with the host's program. main: whether main.py is to run (not after a soft reset in raw mode).
     """
-    sim = _prepare(files, control)
+    sim = _prepare(files, control, namespace["rom"])
     namespace.clear()
     namespace["__name__"] = "__main__"
     try:
@@ -101,7 +101,7 @@ def run(namespace, files, control, main):
             _run("main.py", namespace)
     except SystemExit:
         sim.mark("soft")
-        __import__("machine")._wait()
+        sim.wait()
     except BaseException as e:
         _print(e)  # Ctrl-C between the files
     while True:

@@ -9,14 +9,16 @@ MARK = "\x1b]rootlet-sim;%s\x07"
 EPOCH_2000 = 946684800
 
 control = None  # a VfsPosix that is mounted nowhere: program code on the board does not see it
+rom = None  # likewise, the folder of the stand-ins
 board = {}
 _script = {}
 _seen = None
 
 
-def open_control(vfs_posix):
-    """Take the folder that the host and the board share."""
-    global control, board
+def open_control(vfs_posix, stand_ins):
+    """Take the folder that the host and the board share, and that of the stand-ins."""
+    global control, rom, board
+    rom = stand_ins
     control = vfs_posix
     with control.open("/board.json", "r") as f:
         board = json.load(f)
@@ -34,6 +36,11 @@ def script():
     return _script
 
 
+def live(name, default=None):
+    """What the host does to the running board, beside the script: "jump_s" of the clock, "cut" of the power."""
+    return script().get("live", {}).get(name, default)
+
+
 def mark(text):
     """Tell the host something, by a sequence that it takes out of the console's text."""
     sys.stdout.write(MARK % text)
@@ -45,6 +52,16 @@ def state():
         return json.load(f)
 
 
+def wait():
+    """The host ends this process; nothing after the call must run, not even an `except` clause."""
+    while True:
+        try:
+            while True:
+                utime.sleep(1)
+        except BaseException:
+            pass
+
+
 _clock = None
 
 
@@ -54,7 +71,7 @@ def unix():
     if _clock is None:
         s = state()
         _clock = s["unix"] - s["at"]
-    return utime.time() + _clock
+    return utime.time() + _clock + live("jump_s", 0)
 
 
 def set_unix(seconds):
@@ -64,10 +81,15 @@ def set_unix(seconds):
         return
     s = state()
     s["at"] = utime.time()
-    s["unix"] = seconds
-    with control.open("/state.json", "w") as f:
-        json.dump(s, f)
+    s["unix"] = seconds - live("jump_s", 0)
+    keep(s)
     _clock = None
+
+
+def keep(new):
+    """Write the state, which the next soft reset finds."""
+    with control.open("/state.json", "w") as f:
+        json.dump(new, f)
 
 
 def uptime_ms():

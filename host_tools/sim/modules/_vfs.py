@@ -5,6 +5,24 @@ import _sim
 from vfs import VfsFat, VfsLfs2, mount, umount
 
 _BLOCK = 4096
+_cuts = None
+
+
+def _watching():
+    """The functions of _cuts, where the host or the script wants cuts of the power; loaded then only, for memory."""
+    global _cuts
+    if _sim.live("cut", _sim.script().get("faults", {}).get("cut")) is None:
+        return None
+    if _cuts is None:
+        _cuts = {"_sim": _sim}
+        with _sim.rom.open("/_cuts.py", "r") as f:
+            exec(f.read(), _cuts)
+    return _cuts
+
+
+def _change(function, *args):
+    watching = _watching()
+    return watching["change"](function, *args) if watching else function(*args)
 
 
 class Flash:
@@ -42,7 +60,11 @@ class Flash:
     def open(self, path, mode):
         if ("w" in mode or "a" in mode or "+" in mode) and _sim.script().get("faults", {}).get("flash_full"):
             raise OSError(28)
-        return self._posix.open(self._path(path), mode)
+        path = self._path(path)
+        if mode[0] == "r" and "+" not in mode or not _watching():
+            return self._posix.open(path, mode)
+        file = _change(self._posix.open, path, mode) if mode[0] == "w" else self._posix.open(path, mode)
+        return _cuts["Watched"](file)
 
     def stat(self, path):
         # `import` takes any exception here for "no such file": a Ctrl-C would be lost, so the host repeats it.
@@ -77,17 +99,17 @@ class Flash:
         return (_BLOCK, _BLOCK, blocks, free, free, 0, 0, 0, 0, 255)
 
     def mkdir(self, path):
-        self._posix.mkdir(self._path(path))
+        _change(self._posix.mkdir, self._path(path))
 
     def rmdir(self, path):
-        self._posix.rmdir(self._path(path))
+        _change(self._posix.rmdir, self._path(path))
 
     def remove(self, path):
-        self._posix.remove(self._path(path))
+        _change(self._posix.remove, self._path(path))
 
     def rename(self, old, new):
         # VfsPosix of 1.28 mixes up two absolute paths; the process stands in the folder, so one may be relative.
-        self._posix.rename(self._path(old)[1:], self._path(new))
+        _change(self._posix.rename, self._path(old)[1:], self._path(new))
 
     def chdir(self, path):
         path = self._path(path)

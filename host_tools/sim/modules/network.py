@@ -69,6 +69,7 @@ class WLAN:
                 self._config["reconnects"] = 0
             self._active = False
             self._static = None
+            self._hung = self._cleared = None  # the last "stuck", and the one that switching off and on has ended
             self._leave()
             cls._all[interface] = self
         return cls._all[interface]
@@ -87,6 +88,7 @@ class WLAN:
         if on is None:
             return self._active
         if not on:
+            self._cleared = self._hung
             self._leave()
         self._active = bool(on)
         return self._active
@@ -115,9 +117,32 @@ class WLAN:
         networks = _sim.script().get("wifi", {}).get("networks", {})
         return None if _sim.lost(self._ssid) else networks.get(self._ssid)
 
+    def _stuck(self):
+        net = _sim.script().get("wifi", {}).get("networks", {}).get(self._ssid, {})
+        now = net.get("stuck")
+        if now and now != self._cleared:
+            self._hung = now
+            return True
+        if not now:
+            self._hung = self._cleared = None
+        now = net.get("needs_reboot")
+        if not now:
+            return False
+        state = _sim.state()
+        if state.get("rebooted") == now:
+            return False
+        if state.get("hung") != now:
+            state["hung"] = now  # the host makes it "rebooted" at a hard reset
+            _sim.keep(state)
+        return True
+
     def _word(self):
         if not (self._active and self._sta) or self._ssid is None:
             return "idle"
+        if self._stuck():
+            self._joined = False
+            self._since = time.ticks_ms()
+            return "joining"
         if self._final:
             return self._final
         net = self._found()
@@ -154,7 +179,7 @@ class WLAN:
         if what == "rssi":
             if self._word() not in ("got_ip", "no_ip"):
                 raise OSError(0x300F)  # esp_wifi_sta_get_ap_info: there is no access point to measure
-            return -50
+            return self._found().get("rssi", -50)
         if what == "stations":
             return []
         raise ValueError("unknown status param")
@@ -209,7 +234,8 @@ class WLAN:
         rows = []
         for ssid, net in _sim.script().get("wifi", {}).get("networks", {}).items():
             if not _sim.lost(ssid):
-                rows.append((ssid.encode(), b"\x02\x00\x00\x00\x00\x02", 6, -50, 5 if net.get("password") else 0, 1))
+                security = 5 if net.get("password") else 0
+                rows.append((ssid.encode(), b"\x02\x00\x00\x00\x00\x02", 6, net.get("rssi", -50), security, 1))
         return rows
 
 
