@@ -55,7 +55,10 @@ class Identity(BaseAuthPlugin):
 
 
 class Topics(BaseTopicPlugin):
-    """The access control list: a device writes below rootlet/ID/ and reads its commands; observers read all."""
+    """The access control list: a device writes below rootlet/ID/ and reads its commands; observers read all.
+
+    Observers also write commands, to rootlet/ID/cmd.
+    """
 
     @dataclass
     class Config:
@@ -76,10 +79,12 @@ class Topics(BaseTopicPlugin):
         if not name:
             return False
         if action == Action.PUBLISH:
-            return topic.startswith(f"rootlet/{name}/")
+            levels = topic.split("/")
+            to_device = name in self.config.observers and len(levels) == 3 and levels[::2] == ["rootlet", "cmd"]
+            return to_device or topic.startswith(f"rootlet/{name}/")
         if name in self.config.observers:
             return topic.split("/", 1)[0] == "rootlet"
-        return topic.startswith(f"rootlet/{name}/cmd/")
+        return topic == f"rootlet/{name}/cmd" or topic.startswith(f"rootlet/{name}/cmd/")
 
 
 class Broker(AmqttBroker):
