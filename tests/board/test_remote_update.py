@@ -22,7 +22,7 @@ from host_tools.servers import _TlsServer
 from host_tools.sim.board import VirtualBoard
 from tests.board.test_deploy_atomic import PARTS, PATIENT, Site, install, restarted
 
-CUTS = int(os.environ.get("ROOTLET_UPDATE_CUTS", "6"))
+CUTS = int(os.environ.get("ROOTLET_UPDATE_CUTS", "3"))
 
 
 class Files:
