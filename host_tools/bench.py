@@ -18,7 +18,7 @@ from host_tools.servers import HttpsServer
 from host_tools.sim.board import VirtualBoard
 
 CORE_LIMIT = 60 * 1024  # what joins, sets the clock, verifies, reads and publishes
-SIZE_LIMIT = 78 * 1024
+SIZE_LIMIT = 78 * 1024  # with what a gateway may also use
 _EXTRAS = (
     "store", "pick", "psk", "slots", "rotation", "trees", "health", "kept", "watchdog", "crash", "leds", "update",
     "manifest", "signature",
