@@ -58,7 +58,8 @@ class Broker:
     Args:
         cert, key: PEM files of the server (chain with the leaf first). ca: PEM file of the CA that devices come from.
         mtls: clients need a certificate of that CA; its common name is their identity.
-        observers: identities that may read everything. operators: those that may also send commands. users: user to password, without mutual TLS.
+        observers: identities that may read everything. operators: those that may also send commands.
+        users: user to password, without mutual TLS.
         psk: folder of `rootlet psk`: a second listener, at psk_port, for devices with a pre-shared key. Mosquitto only.
         engine: "auto", "mosquitto" or "amqtt". bind: address; port: 0 takes a free one.
         workdir: folder for configuration and log.
@@ -272,23 +273,14 @@ class Broker:
             self._process.wait()
             self._process = None
 
-    def start_again(self) -> None:
-        """After kill() or an orderly end: start it on the same port. Raises Failure."""
-        self._stop()
-        self._wanted_port, self._wanted_psk_port = self.port, self.psk_port
-        self.__enter__()
-
     def __enter__(self) -> Self:
         make_directory(self._dir)
         self._check_port()
         for _ in range(1 if self._wanted_port else _TRIES):
             if self._start():
                 return self
-        raise self._failed()
-
-    def _failed(self) -> Failure:
         last = (self.log.strip().splitlines() or ["it ended without a word"])[-1]
-        return Failure(
+        raise Failure(
             f"the broker ({self.engine}) did not start", last, f"choose another --port; see {self._dir}/log.txt"
         )
 
@@ -303,21 +295,16 @@ class Broker:
             process.kill()
             process.wait()
 
-    def kill(self) -> None:
-        """End the process at once, as a crash does; restart() begins a new one that knows nothing of the old one."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
     def restart(self, cert: Path | None = None, key: Path | None = None) -> None:
-        """Start again, at the same port. Args: cert, key: of the server from now on. Raises Failure."""
+        """Start again on the same port, after kill() or in order. Args: cert, key: of the server from now on.
+
+        Raises: Failure.
+        """
         self._stop()
         self._wanted_port, self._wanted_psk_port = self.port, self.psk_port
         if cert and key:
             self._files |= {"cert": cert.resolve(), "key": key.resolve()}
-        if not self._start():
-            raise self._failed()
+        self.__enter__()
 
     def wait(self) -> int:
         """Wait until the broker ends by itself; returns its exit code."""

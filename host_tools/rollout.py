@@ -135,7 +135,7 @@ class Rollout:
         return self._next_stage(now)
 
     def status(self, name: str, said: Any, now: float) -> list[Action]:
-        """A device's status message: a JSON value. Whatever is no status is let go."""
+        """A device's status message: {"status", "tree_version", "trial", "rolled_back"}; other JSON is let go."""
         device = self._devices.get(name)
         if device is None or not isinstance(said, dict) or self.outcome is not Outcome.GOING:
             return []
@@ -145,7 +145,7 @@ class Rollout:
         device.heard = True
         if device.state in (State.CONFIRMED, State.FAILED):
             return []
-        if said.get("version") == self._versions[name]:
+        if said.get("tree_version", said.get("version")) == self._versions[name]:
             if said.get("trial") is not False:
                 return []  # it runs, and has not worked yet
             device.state = State.CONFIRMED
@@ -164,18 +164,19 @@ class Rollout:
         return []
 
     def reply(self, name: str, said: Any, now: float) -> list[Action]:
-        """A device's answer to the command: {"command": "update", "ok": …, "code": …, "fact": …}."""
+        """A device's answer to the command: {"command": "update", "ok": …, "error": {"code", "fact"}}."""
         device = self._devices.get(name)
         if device is None or not isinstance(said, dict) or self.outcome is not Outcome.GOING:
             return []
-        if said.get("command") != "update":
-            return []
+        if said.get("command") not in ("update", None) or said.get("repeated"):
+            return []  # a question that came twice is answered twice
         device.heard = True
         if device.state is not State.ASKED or said.get("ok") is not False:
             return []
-        code = str(said.get("code") or said.get("error") or "it said no")[:80]
-        why = f"{code}: {str(said.get('fact'))[:120]}" if said.get("fact") else code
-        if code.startswith(AGAIN):
+        error = said.get("error")
+        code, fact = (error.get("code"), error.get("fact")) if isinstance(error, dict) else (error, "")
+        why = ": ".join(str(part)[:120] for part in (code or "it said no", fact) if part)
+        if why.startswith((*AGAIN, "COMMAND: busy")):
             return self._ask_again(name, why, now)
         return self._failed(name, why, now)
 

@@ -2,12 +2,12 @@
 
 import contextlib
 import json
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from host_tools import safe_write
 from host_tools.failure import Exit, Failure
@@ -57,10 +57,9 @@ def filters(targets: Iterable[Target]) -> list[str]:
     return sorted(set(found))
 
 
-def command(target: Target, number: int, again: bool) -> str:
-    """The message that asks a device. number: of the question."""
-    data: dict[str, Any] = {"id": f"update-{target.version}-{number}", "command": "update", "url": target.url}
-    return json.dumps({**data, "again": True} if again else data)
+def command(target: Target, name: str, again: bool) -> str:
+    """The message that asks a device. name: of the question; a device answers each once."""
+    return json.dumps({"id": name, "command": "update", "url": target.url + ("#again" if again else "")})
 
 
 class Progress:
@@ -130,6 +129,7 @@ def run(
     rollout: Rollout, targets: list[Target], watcher: Watcher, progress: Progress, limits: Limits, say: Say
 ) -> None:
     """Take it through. Args: watcher: entered, subscribed to filters(targets). Raises Failure where it was stopped."""
+    mark = secrets.token_hex(8)
     by_name = {target.device: target for target in targets}
     meaning = {target.on(kind): (target.device, kind) for target in targets for kind in ("status", "reply")}
 
@@ -150,7 +150,7 @@ def run(
         for action in actions:
             if isinstance(action, Ask):
                 target = by_name[action.device]
-                watcher.publish(target.on("cmd"), command(target, action.number, limits.again).encode())
+                watcher.publish(target.on("cmd"), command(target, f"{mark}-{action.number}", limits.again).encode())
             else:
                 say(action.text)
 

@@ -285,7 +285,7 @@ class Gateway:
             from . import commands, update
 
             try:
-                await update.fetch(args["url"], self.trust, self.settings, self.board, log, args.get("again", False))
+                await update.fetch(args["url"], self.trust, self.settings, self.board, log)
             except RootletError as e:
                 _told(e)
                 self.news = commands.answer(number, what, e)
@@ -300,7 +300,7 @@ class Gateway:
     def _turn(self):
         """What is to be done now and then while connected. Returns whether to end the connection.
 
-        Raises: RootletError WIFI_FAILED.
+        Raises: RootletError WIFI_FAILED, CLOCK_NOT_SET.
         """
         health.feed()
         now = time.ticks_ms()
@@ -313,6 +313,7 @@ class Gateway:
             self._publish_status()
         if wifi.address(self.wlan) is None:
             raise RootletError("WIFI_FAILED", "the connection was lost")
+        self.clock.now()  # it may have jumped behind what has certainly passed
         if self.link.acked != self.seen:
             if not self.seen:
                 log("mqtt", "first reading published")
@@ -320,7 +321,9 @@ class Gateway:
             leds.blink()
         if self.link.answered:
             self.link.answered = False
-            trees.confirm(log)
+            if trees.trial():
+                trees.confirm(log)
+                self._publish_status()
         if time.ticks_diff(now, self.synced) > self.settings["clock"]["every_s"] * 1000:
             self.synced = now
             try:
@@ -351,7 +354,7 @@ class Gateway:
             except RootletError as e:
                 code = e.code
                 _told(e)
-                if code in ("CERT_EXPIRED", "CERT_NOT_YET_VALID"):
+                if code in ("CERT_EXPIRED", "CERT_NOT_YET_VALID", "CLOCK_NOT_SET"):
                     self.clock.good = False  # it may be the clock that is wrong: ask again
             except MemoryError:
                 code = "MEMORY"

@@ -131,25 +131,25 @@ def _check_room(place, files):
         raise RootletError("UPDATE_FLASH", "%d bytes are needed, %d are free" % (need * block, free * block))
 
 
-async def fetch(url, trust, settings, board, log, again=False):
+async def fetch(url, trust, settings, board, log):
     """Bring an update into the tree that does not run, and mark it, so that the next restart tries it.
 
     Other tasks run between two files. The caller has closed its own TLS connection: there is memory for one.
 
     Args:
-        url: of the signed list; its files are beside it, each under its SHA-256. trust: a trust.Trust.
+        url: of the signed list; its files are beside it, each under its SHA-256. With "#again" after it also a version
+            that this board has gone back from is taken. trust: a trust.Trust.
         settings: a checked configuration. board: the board file. log: function (topic, text).
-        again: also a version that this board has gone back from.
     Returns the new version. Raises RootletError UPDATE_*, HTTP_*, and whatever tls.connect raises; the tree that runs
     is as before then, and calling again goes on from the files that are whole.
     """
     try:
-        return await _fetch(url, trust, settings["update"], board, log, again)
+        return await _fetch(url, trust, settings["update"], board, log)
     except OSError as e:
         raise RootletError("UPDATE_FLASH", "error %s" % e) from None
 
 
-async def _fetch(url, trust, options, board, log, again):
+async def _fetch(url, trust, options, board, log):
     modulus = _key(options)
     tree = trees.current()
     if not tree or trees.trial():
@@ -162,7 +162,7 @@ async def _fetch(url, trust, options, board, log, again):
 
     try:
         data = manifest.checked(manifest.opened(data, modulus))
-        failed = None if again else trees.rolled_back()
+        failed = None if url[-6:] == "#again" else trees.rolled_back()
         mpy = getattr(sys.implementation, "_mpy", 0)
         manifest.allow(data, board.get("id"), mpy, trees.version() or 0, failed, options["downgrade"])
     finally:

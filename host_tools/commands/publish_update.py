@@ -62,7 +62,7 @@ def publish_update(
     from host_tools import update_fleet as fleet
     from host_tools.commands.ca import _authority
     from host_tools.rollout import Limits, Rollout
-    from host_tools.watch import Watcher, of_project
+    from host_tools.watch import OPERATOR, Watcher, of_project
 
     if url and serve:
         raise Failure("--url and --serve exclude each other", "both are given", "one of the two", Exit.USAGE)
@@ -85,10 +85,10 @@ def publish_update(
     with contextlib.ExitStack() as stack:
         base = (url or "").rstrip("/") + "/"
         if serve:
-            server, host = _server(loaded, serve, out, passphrase_file)
-            base = f"https://{host}:{server.port}/"
+            host, port = _place(serve)
             if not dry_run:
-                stack.enter_context(server)
+                port = stack.enter_context(_server(loaded, host, port, out, passphrase_file)).port
+            base = f"https://{host}:{port}/"
         targets = [
             fleet.Target(one.id, one.board, one.topic, base + lists[one.board], versions[one.board]) for one in taking
         ]
@@ -98,7 +98,9 @@ def publish_update(
             typer.echo(line)
         if dry_run:
             return
-        place = of_project(loaded, lambda ca: _authority(ca, passphrase_file), lambda text: typer.echo(text, err=True))
+        place = of_project(
+            loaded, lambda ca: _authority(ca, passphrase_file), lambda text: typer.echo(text, err=True), OPERATOR
+        )
         watcher = stack.enter_context(
             Watcher(
                 place.host,
@@ -178,14 +180,18 @@ def _percents(text: str) -> list[float]:
     return found
 
 
-def _server(loaded: Any, serve: str, out: Path, passphrase_file: Path | None) -> tuple["HttpsServer", str]:
+def _place(serve: str) -> tuple[str, int]:
+    host, _, port = serve.rpartition(":")
+    if not host or not port.isdigit() or not int(port) < 65536:
+        raise Failure("--serve cannot be used", f"{serve!r} is not HOST:PORT", "--serve HOST:8443", Exit.USAGE)
+    return host, int(port)
+
+
+def _server(loaded: Any, host: str, port: int, out: Path, passphrase_file: Path | None) -> "HttpsServer":
     """A web server for the folder, with a certificate of the project's CA, which is issued where there is none."""
     from host_tools import provision, publish_update, servers
     from host_tools.commands.ca import _authority
 
-    host, _, port = serve.rpartition(":") if ":" in serve else (serve, "", "8443")
-    if not host or not port.isdigit() or not int(port) < 65536:
-        raise Failure("--serve cannot be used", f"{serve!r} is not HOST:PORT", "--serve HOST:8443", Exit.USAGE)
     cert, key = (loaded.ca_dir / "issued" / f"server-{host}.{ending}.pem" for ending in ("crt", "key"))
     if not (cert.is_file() and key.is_file() and provision._has_server(loaded.ca_dir, host)):
         is_ip = provision._is_ip(host)
@@ -195,8 +201,8 @@ def _server(loaded: Any, serve: str, out: Path, passphrase_file: Path | None) ->
         cert, key = made.cert_pem, made.key_pem
         typer.echo(f"issued a certificate for '{host}': {cert}")
     inside = host == "localhost" or host.startswith("127.")
-    place = ("127.0.0.1" if inside else "0.0.0.0", int(port))  # noqa: S104 (boards come from the network)
+    place = ("127.0.0.1" if inside else "0.0.0.0", port)  # noqa: S104 (boards come from the network)
     try:
-        return servers.HttpsServer(cert, key, publish_update.routes(out), place=place), host
+        return servers.HttpsServer(cert, key, publish_update.routes(out), place=place)
     except OSError as e:
         raise Failure(f"cannot serve on port {port}", e.strerror or str(e), "--serve with another port") from None

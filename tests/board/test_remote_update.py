@@ -22,7 +22,7 @@ from host_tools.servers import _TlsServer
 from host_tools.sim.board import VirtualBoard
 from tests.board.test_deploy_atomic import PARTS, PATIENT, Site, install, restarted
 
-CUTS = int(os.environ.get("ROOTLET_UPDATE_CUTS", "6"))
+CUTS = int(os.environ.get("ROOTLET_UPDATE_CUTS", "3"))
 
 
 class Files:
@@ -95,7 +95,7 @@ async def work():
     wlan = wifi.start(s["wifi"], board.load())
     if wifi.address(wlan) is None:
         await wifi.join(wlan, s["wifi"], board.load())
-    return await update.fetch(%r, t, s, board.load(), log, %r)
+    return await update.fetch(%r, t, s, board.load(), log)
 began = time.ticks_ms()
 try:
     print("said", asyncio.run(work()))
@@ -143,7 +143,7 @@ class Updates(Site):
 
     def fetch(self, board: VirtualBoard, name: str, again: bool = False, file_ms: int = 20000, **options: Any) -> str:
         del self.files.asked[:]
-        code = CODE % (options, file_ms, int(time.time()), self.url(name), again)
+        code = CODE % (options, file_ms, int(time.time()), self.url(name) + ("#again" if again else ""))
         said = deploy._mpremote(board.port, "exec", code, timeout_s=60)
         return next(line[5:] for line in said.splitlines() if line.startswith("said "))
 

@@ -51,7 +51,7 @@ def test_all_come_back_and_no_acknowledged_reading_is_lost(pki, broker, tmp_path
     identities = fleet_certs.issue(pki.authority, fleet_certs.names(COUNT, "sim"), tmp_path_factory.mktemp("fleet"))
     with observer(pki, broker.port) as seen:
         # The observer's subscription is saved, so that the broker that comes back has it before its port opens.
-        broker.start_again()
+        broker.restart()
         with Fleet(identities, "localhost", broker.port, pki.authority.cert_pem, every_s=EVERY_S) as fleet:
             fleet.wait_for(lambda s: s["connected"] == COUNT, LONG)
             before = fleet.wait_for(lambda s: s["acknowledged"] >= 2 * COUNT, LONG)
@@ -64,7 +64,7 @@ def test_all_come_back_and_no_acknowledged_reading_is_lost(pki, broker, tmp_path
             fleet.wait_for(lambda s: s["connected"] == 0, 30)
             # Most have tried, and failed, more than once before there is a broker again.
             fleet.wait_for(lambda s: time.time() > killed + AWAY_S, AWAY_S + 5)
-            broker.start_again()
+            broker.restart()
             opened = time.time()
             fleet.wait_for(lambda s: s["connected"] == COUNT, LONG)
             back = time.time()

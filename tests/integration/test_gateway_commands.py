@@ -1,4 +1,4 @@
-"""Commands to the gateway on a virtual board, over a real broker: what they do, and that no repetition does it again."""
+"""Commands to the gateway on a virtual board, over a real broker: what they do, and that none is done twice."""
 
 import contextlib
 import json

@@ -99,7 +99,7 @@ def test_lost_numbers_are_counted(count: int, lost: set[int]) -> None:
     assert sequence.lost == len([n for n in lost if n < count])
 
 
-def test_late_repeated_and_from_the_start_again() -> None:
+def test_late_repeated_and_from_the_restart() -> None:
     sequence = Sequence()
     for number in (0, 1, 4, 3, 4, 5, 0, 1):
         sequence.add(number)

@@ -12,7 +12,14 @@ NEW, OLD = 20, 10
 
 
 def online(version: int = OLD, **more: Any) -> dict[str, Any]:
-    return {"status": "online", "version": version, "trial": False, "rolled_back": None, **more}
+    return {
+        "status": "online",
+        "version": "0.1.0",
+        "tree_version": version,
+        "trial": False,
+        "rolled_back": None,
+        **more,
+    }
 
 
 def asked(actions: list[Action]) -> list[str]:
@@ -55,7 +62,7 @@ def test_all_goes_well() -> None:
     assert asked(actions) == ["d0"]
     assert not rollout.reply("d0", {"id": "x", "command": "update", "ok": True}, 1)
     assert not rollout.status("d0", online(NEW, trial=True), 2)  # it runs, it has not worked
-    assert not rollout.status("d0", {"status": "online", "version": NEW}, 2)  # it does not say
+    assert not rollout.status("d0", {"status": "online", "tree_version": NEW}, 2)  # it does not say
     actions = rollout.status("d0", online(NEW), 3)
     assert asked(actions) == [f"d{i}" for i in range(1, 10)]
     for i in range(1, 10):
@@ -73,7 +80,7 @@ def test_the_first_failure_of_the_first_stage_stops_it() -> None:
     for event in ("reply", "rolled back", "silence", "old"):
         rollout, _ = fleet(100)
         if event == "reply":
-            actions = rollout.reply("d0", {"command": "update", "ok": False, "code": "UPDATE_SIGNATURE"}, 1)
+            actions = rollout.reply("d0", {"command": "update", "ok": False, "error": {"code": "UPDATE_SIGNATURE"}}, 1)
         elif event == "rolled back":
             actions = rollout.status("d0", online(rolled_back=NEW), 60)
         elif event == "silence":  # it was there, and has not come back
@@ -124,12 +131,17 @@ def test_one_that_comes_later_is_asked_when_it_comes() -> None:
 
 def test_what_may_pass_is_tried_again() -> None:
     rollout, _ = fleet(1)
-    no = {"command": "update", "ok": False, "code": "HTTP_TRUNCATED", "fact": "half"}
+    no = {"command": "update", "ok": False, "error": {"code": "HTTP_TRUNCATED", "fact": "half"}}
     assert asked(rollout.reply("d0", no, 1)) == ["d0"]
     assert asked(rollout.reply("d0", no, 2)) == ["d0"]
     actions = rollout.reply("d0", no, 3)
     assert not asked(actions) and "HTTP_TRUNCATED: half" in said(actions)
     assert rollout.outcome is Outcome.STOPPED
+    busy = {"command": None, "ok": False, "error": {"code": "COMMAND", "fact": "busy: too many commands at once"}}
+    rollout, _ = fleet(1)
+    assert asked(rollout.reply("d0", busy, 1)) == ["d0"]
+    twice = {"command": "update", "ok": False, "error": {"code": "COMMAND", "fact": "this id came before"}}
+    assert not rollout.reply("d0", {**twice, "repeated": True}, 2) and rollout.outcome is Outcome.GOING
     rollout, _ = fleet(1)
     assert asked(rollout.status("d0", online(), 11)) == ["d0"]  # back with the former one
 
@@ -158,7 +170,17 @@ def test_resumed() -> None:
 
 def test_nonsense_is_let_go() -> None:
     rollout, _ = fleet(2)
-    for value in (None, 1, "x", [], {}, {"status": "online"}, {"version": NEW}, {"command": 1, "ok": 0}, {"ok": False}):
+    for value in (
+        None,
+        1,
+        "x",
+        [],
+        {},
+        {"status": "online"},
+        {"version": NEW},
+        {"command": 1, "ok": 0},
+        {"ok": False, "command": "x"},
+    ):
         for name in ("d0", "nobody"):
             assert not rollout.status(name, value, 1) and not rollout.reply(name, value, 1)
 
@@ -188,7 +210,7 @@ def test_any_fleet(seed: int, count: int, bad: float, drop: bool) -> None:
                     actions += rollout.status(name, online(rolled_back=NEW), now)
                 elif how < 3:  # for good, or to be tried again; else it is silent
                     code = "NET_CLOSED" if how == 1 else "UPDATE_SIGNATURE"
-                    actions += rollout.reply(name, {"command": "update", "ok": False, "code": code}, now)
+                    actions += rollout.reply(name, {"command": "update", "ok": False, "error": {"code": code}}, now)
             else:
                 actions += rollout.status(name, online(NEW), now)
         pending = asked(actions)
