@@ -55,7 +55,8 @@ class Broker:
     Args:
         cert, key: PEM files of the server (chain with the leaf first). ca: PEM file of the CA that devices come from.
         mtls: clients need a certificate of that CA; its common name is their identity.
-        observers: identities that may read everything. operators: those that may also send commands. users: user to password, without mutual TLS.
+        observers: identities that may read everything. operators: those that may also send commands.
+        users: user to password, without mutual TLS.
         psk: folder of `rootlet psk`: a second listener, at psk_port, for devices with a pre-shared key. Mosquitto only.
         engine: "auto", "mosquitto" or "amqtt". bind: address; port: 0 takes a free one.
         workdir: folder for configuration and log.

@@ -105,11 +105,19 @@ class Broker(AmqttBroker):
             context.keylog_filename = Broker.key_log
         return context
 
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        # amqtt gives each client that connects the retained messages of everybody's subscriptions, past the list.
+        if any(holder.client_id == session.client_id for holder, _ in self._subscriptions.get(subscription[0], ())):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
+
 
 async def serve(settings: dict[str, Any]) -> None:
     """Run until SIGTERM or SIGINT.
 
-    Args: settings: bind, port, cert, key, ca, mtls, observers, operators, users, key_log (a file or None; for captures only).
+    Args: settings: bind, port, cert, key, ca, mtls, observers, operators, users, key_log
+            (a file or None; for captures only).
     """
     Broker.require_certificate = settings["mtls"]
     Broker.key_log = settings.get("key_log")
