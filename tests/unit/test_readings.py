@@ -165,15 +165,15 @@ def test_readings_with_boot_are_counted_by_both() -> None:
 
 def test_a_status_says_first_what_matters() -> None:
     data = {
-        "status": "online", "device": "pico-1", "version": "1.0", "reset": "power", "boots": 3, "crashes": 0, "uptime_s": 7,
-        "outbox": {"depth": 5, "dropped": 2}, "rssi": -61, "cert_days": 12, "reconnects": {"DNS": 1, "MQTT_TIMEOUT": 2},
-        "trouble": {"code": "DNS", "fact": "x"},
+        "status": "online", "device": "pico-1", "version": "1.0", "reset": "power", "boots": 3, "crashes": 0,
+        "uptime_s": 7, "outbox": {"depth": 5, "dropped": 2}, "rssi": -61, "cert_days": 12,
+        "reconnects": {"DNS": 1, "MQTT_TIMEOUT": 2}, "trouble": {"code": "DNS", "fact": "x"},
     }  # fmt: skip
     more = understand("rootlet/pico-1/status", json.dumps(data).encode()).more
     assert more.startswith("outbox 5, dropped 2, rssi -61, cert_days 12, reconnects 3, trouble DNS, version 1.0"), more
     hostile = {
-        "outbox": {"depth": "\x1b[2J", "dropped": 10**400}, "rssi": [1], "cert_days": True, "trouble": {"code": "\x07" * 5000},
-        "reconnects": {str(i): 10**300 for i in range(99)},
+        "outbox": {"depth": "\x1b[2J", "dropped": 10**400}, "rssi": [1], "cert_days": True,
+        "trouble": {"code": "\x07" * 5000}, "reconnects": {str(i): 10**300 for i in range(99)},
     }  # fmt: skip
     for value in (hostile, {key: None for key in hostile}, {key: [7] for key in hostile}, {key: {} for key in hostile}):
         more = understand("rootlet/pico-1/status", json.dumps(value).encode()[: readings.LONGEST_PAYLOAD]).more
