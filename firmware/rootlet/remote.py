@@ -1,0 +1,87 @@
+"""What commands do to the gateway. Loaded only where the configuration allows any."""
+
+from . import health
+from .commands import Commands, answer
+from .errors import RootletError, unload
+from .start import log
+
+
+class Remote:
+    """Takes commands from the broker, answers them, and leaves the connection for those that end in a restart.
+
+    Args: gateway: gateway.Gateway; its `told` set to None makes it publish its status.
+    """
+
+    def __init__(self, gateway):
+        self._gateway = gateway
+        self._reply = gateway._topic("reply")
+        self._text = None  # an answer that has not gone out
+        self._pid = 0
+        self._leaving = None  # (command, its id, its arguments)
+        table = {"status": self._status, "interval": self._interval, "rotate": self._rotate}
+        table["update"] = lambda number, args: self._leave("update", number, args)
+        table["reboot"] = lambda number, args: self._leave("reboot", number, args)
+        self.topic = gateway._topic("cmd")
+        self.commands = Commands(self.topic.encode(), gateway.settings["mqtt"]["commands"], table)
+
+    def turn(self):
+        """To be called often while connected. Returns whether leave() is to be called. Raises RootletError MQTT_*."""
+        client = self._gateway.link.client
+        if self._leaving:
+            return self._pid not in client.inflight  # the answer has arrived
+        self._text = self._text or self.commands.step()
+        if self._text:
+            self._pid = client.publish(self._reply, self._text, qos=1, keep=False)
+            self._gateway.link._expect()
+            self._text = None
+        return False
+
+    def leave(self):
+        """Do what needs the connection to be closed: a restart, or an update before it. Returns where that fails."""
+        gateway = self._gateway
+        (name, number, args), self._leaving = self._leaving, None
+        gateway.link.client.disconnect()
+        gateway.outbox.flush()
+        if name == "update":
+            from . import update
+
+            try:
+                update.fetch(args["url"], gateway.trust, gateway.settings, gateway.board, log)
+            except RootletError as e:
+                log("error", e)
+                self._text = answer(number, name, e)
+                return
+            finally:
+                unload("update")
+        log("gateway", "restart by a command: " + name)
+        import machine
+
+        health.restarts(name)
+        machine.reset()
+
+    def _leave(self, name, number, args):
+        self._leaving = (name, number, args)
+
+    def _status(self, number, args):
+        self._gateway.told = None
+
+    def _interval(self, number, args):
+        for row in self._gateway.settings["sensors"]:
+            if row["name"] == args["sensor"]:
+                row["every_s"] = args["every_s"]
+                return
+        raise RootletError("COMMAND", "there is no such sensor")
+
+    def _rotate(self, number, args):
+        from . import rotation, slots
+
+        slot = args["slot"]
+        try:
+            if not slots.complete(slot) or not slots.tried(slot):
+                raise RootletError("SLOT", "slot %s is not filled and tried" % slot)
+            rotation.switch(slot)
+        except OSError as e:
+            raise RootletError("SLOT", "flash: %s" % e) from None
+        finally:
+            unload("rotation")
+        self._leave("rotate", number, args)
