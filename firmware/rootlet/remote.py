@@ -1,6 +1,6 @@
 """What commands do to the gateway. Loaded only where the configuration allows any."""
 
-from . import health
+from . import health, memory
 from .commands import Commands, answer
 from .errors import RootletError, unload
 from .start import log
@@ -17,7 +17,7 @@ class Remote:
         self._reply = gateway._topic("reply")
         self._text = None  # an answer that has not gone out
         self._pid = 0
-        self._leaving = None  # (command, its id, its arguments)
+        self._leaving: tuple = ()  # (command, its id, its arguments)
         table = {"status": self._status, "interval": self._interval, "rotate": self._rotate}
         table["update"] = lambda number, args: self._leave("update", number, args)
         table["reboot"] = lambda number, args: self._leave("reboot", number, args)
@@ -36,17 +36,21 @@ class Remote:
             self._text = None
         return False
 
-    def leave(self):
-        """Do what needs the connection to be closed: a restart, or an update before it. Returns where that fails."""
+    async def leave(self):
+        """Do what needs the connection to be closed: a restart, or an update before it.
+
+        Returns where the update fails; the answer that says so goes out with the next connection.
+        """
         gateway = self._gateway
-        (name, number, args), self._leaving = self._leaving, None
+        name, number, args = self._leaving
+        self._leaving = ()
         gateway.link.client.disconnect()
-        gateway.outbox.flush()
         if name == "update":
-            from . import update
+            memory.reserve(gateway.board.get("tls"))
+            from . import update  # type: ignore[attr-defined]
 
             try:
-                update.fetch(args["url"], gateway.trust, gateway.settings, gateway.board, log)
+                await update.fetch(args["url"], gateway.trust, gateway.settings, gateway.board, log)
             except RootletError as e:
                 log("error", e)
                 self._text = answer(number, name, e)
@@ -54,6 +58,7 @@ class Remote:
             finally:
                 unload("update")
         log("gateway", "restart by a command: " + name)
+        gateway.outbox.flush()
         import machine
 
         health.restarts(name)

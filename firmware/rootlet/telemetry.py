@@ -22,7 +22,8 @@ def _largest_block(state):
 def cert_days(state, name, now):
     """Whole days until the board's own certificate ends, less than 0 when it has; None without one.
 
-    Args: state: a dict that the caller keeps; the file is read once. name: of the certificate's file, DER, or None. now: Unix seconds.
+    Args: state: a dict that the caller keeps; the file is read once. name: of the certificate's file, DER, or None.
+        now: Unix seconds.
     """
     if "cert" not in state:
         state["cert"] = _end(name) if name else 0
