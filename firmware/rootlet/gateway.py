@@ -48,6 +48,9 @@ class Gateway:
         self.dropped = 0
         self.synced = time.ticks_ms()
         self.seen = 0
+        self.misses = 0  # failures to join WiFi in a row
+        self.known: dict = {}  # see telemetry
+        self.told = None  # when the status was published; None: it is due
         m, o = settings["mqtt"], settings["outbox"]
         self.outbox = Outbox(
             max_bytes=o["max_bytes"], ram=m["queue"], hold_ms=int(o["hold_s"] * 1000), full=o["full"], mode=o["mode"],
@@ -56,7 +59,12 @@ class Gateway:
         self.link = Link(m, settings["device"], self._broker_trust(), self.outbox)
         client = self.link.client
         client.set_last_will(self._topic("status"), '{"status": "offline"}', retain=True, qos=1)
-        client.set_callback(_ignore)
+        self.remote = None
+        if m["commands"]:
+            from .remote import Remote
+
+            self.remote = Remote(self)
+        client.set_callback(self.remote.commands.receive if self.remote else _ignore)
 
     def _load_trust(self, needs):
         """The embedded roots. A board that has a shared key and no page to fetch needs none."""
@@ -86,8 +94,8 @@ class Gateway:
     async def _sense(self, row):
         """Read one sensor for ever, from when the clock is good: a reading without a time is worth little."""
         sensor = None
-        period = int(row["every_s"] * 1000)
         while True:
+            period = int(row["every_s"] * 1000)
             health.feed(row["name"], period)
             if self.clock.good:
                 try:
@@ -98,7 +106,11 @@ class Gateway:
                     _told(e)
                 except MemoryError:
                     _told(_no_memory())
-            await asyncio.sleep_ms(period if self.clock.good else 100)
+            began = time.ticks_ms()
+            while self.clock.good and time.ticks_diff(time.ticks_ms(), began) < int(row["every_s"] * 1000) - 1000:
+                await asyncio.sleep_ms(1000)  # a command may change every_s meanwhile
+            left = int(row["every_s"] * 1000) - time.ticks_diff(time.ticks_ms(), began)
+            await asyncio.sleep_ms(max(0, left) if self.clock.good else 100)
 
     def _take(self, name, quantity, value, unit):
         """Put one reading into the outbox."""
@@ -123,11 +135,24 @@ class Gateway:
         if wifi.address(self.wlan) is None:
             leds.show(leds.WIFI)
             health.feed("", len(self.settings["wifi"]["networks"]) * self.settings["wifi"]["timeout_s"] * 1000)
-            ssid, ip = await wifi.join(self.wlan, self.settings["wifi"], self.board)
+            ssid, ip = await self._join()
             log("wifi", "joined '%s', address %s" % (ssid, ip))
         if not self.clock.good:
             leds.show(leds.CLOCK)
             self._set_clock()
+
+    async def _join(self):
+        try:
+            found = await wifi.join(self.wlan, self.settings["wifi"], self.board)
+        except RootletError as e:
+            self.misses += 1
+            if wifi.failed(self.wlan, self.settings["wifi"], self.board, self.misses, e):
+                log("error", e)
+                self.outbox.flush()
+                wifi.stuck(self.misses, e)
+            raise
+        self.misses = 0
+        return found
 
     def _set_clock(self):
         seconds = self.clock.sync()
@@ -168,13 +193,33 @@ class Gateway:
         log("mqtt", "connected to %s:%d by %s" % (client.server, client.port, how))
         chain = "it knows the key of '%s'" % shared.identity if shared else "chain " + " > ".join(s.chain)
         log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
-        self.link.publish(self._topic("status"), health.birth(self.settings["device"]))
+        self._tell()
         health.connected()
+        if self.remote:
+            client.subscribe(self.remote.topic, 1)
         if not shared:  # no certificate has confirmed the time
             self.clock.keep(s.since)
 
+    def _tell(self):
+        """Publish the status."""
+        from . import telemetry
+
+        m = self.settings["mqtt"]
+        text = telemetry.status(
+            self.settings["device"],
+            self.known,
+            self.link,
+            self.outbox,
+            wifi.rssi(self.wlan),
+            m["cert"],
+            self.clock.now(),
+        )
+        unload("telemetry")
+        self.link.publish(self._topic("status"), text)
+        self.told = time.ticks_ms()
+
     def _turn(self):
-        """What is to be done now and then while connected. Raises RootletError WIFI_FAILED."""
+        """What is to be done now and then while connected. Returns whether to leave. Raises RootletError."""
         health.feed()
         if wifi.address(self.wlan) is None:
             raise RootletError("WIFI_FAILED", "the connection was lost")
@@ -192,6 +237,10 @@ class Gateway:
                 self._set_clock()
             except RootletError as e:
                 log("error", e)
+        every = self.settings["mqtt"]["status_s"] * 1000
+        if self.told is None or (every and time.ticks_diff(time.ticks_ms(), self.told) > every):
+            self._tell()
+        return self.remote is not None and self.remote.turn()
 
     async def run(self):
         """Work for ever: every failure is logged with its code and tried again after a pause."""
@@ -207,9 +256,11 @@ class Gateway:
                 await self._online()
                 fetched = fetched or self._fetch()
                 self._connect()
-                await self.link.serve(self._turn)
-                self.link.client.disconnect()
-                log("mqtt", "back to the first broker")
+                if await self.link.serve(self._turn):
+                    self.link.client.disconnect()
+                    log("mqtt", "back to the first broker")
+                elif self.remote:
+                    await self.remote.leave()
             except RootletError as e:
                 code = e.code
                 _told(e)

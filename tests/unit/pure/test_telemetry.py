@@ -71,7 +71,7 @@ def test_all_fields_where_nothing_is_known():
     assert sorted(said) == sorted(FIELDS), said
     assert said["status"] == "online" and said["device"] == "dev-1" and said["largest_block"] == 50000
     assert [said[key] for key in ("rssi", "cert_days", "tree")] == [None] * 3
-    old = json.loads(health.birth("dev-1"))
+    old = health.report("dev-1")
     assert all(said[key] == old[key] for key in old if key != "heap_free")
 
 
