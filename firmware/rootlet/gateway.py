@@ -95,8 +95,7 @@ class Gateway:
         """Read one sensor for ever, from when the clock is good: a reading without a time is worth little."""
         sensor = None
         while True:
-            period = int(row["every_s"] * 1000)
-            health.feed(row["name"], period)
+            health.feed(row["name"], int(row["every_s"] * 1000))
             if self.clock.good:
                 try:
                     sensor = sensor or sensors.make(row, self.board)
@@ -108,6 +107,7 @@ class Gateway:
                     _told(_no_memory())
             began = time.ticks_ms()
             while self.clock.good and time.ticks_diff(time.ticks_ms(), began) < int(row["every_s"] * 1000) - 1000:
+                health.feed(row["name"], 1000)
                 await asyncio.sleep_ms(1000)  # a command may change every_s meanwhile
             left = int(row["every_s"] * 1000) - time.ticks_diff(time.ticks_ms(), began)
             await asyncio.sleep_ms(max(0, left) if self.clock.good else 100)
