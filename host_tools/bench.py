@@ -21,7 +21,7 @@ CORE_LIMIT = 60 * 1024  # what joins, sets the clock, verifies, reads and publis
 SIZE_LIMIT = 104 * 1024  # with what a gateway may also use
 _EXTRAS = (
     "store", "pick", "psk", "slots", "rotation", "trees", "health", "kept", "watchdog", "crash", "leds", "outbox",
-    "commands", "telemetry", "update", "manifest", "signature",
+    "commands", "remote", "telemetry", "update", "manifest", "signature",
 )  # fmt: skip
 _SCRIPT = Path(__file__).parent / "sim" / "bench_mqtt.py"
 _ROOTS_SCRIPT = Path(__file__).parent / "sim" / "bench_roots.py"

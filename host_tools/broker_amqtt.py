@@ -105,6 +105,13 @@ class Broker(AmqttBroker):
             context.keylog_filename = Broker.key_log
         return context
 
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        # amqtt gives each client that connects the retained messages of everybody's subscriptions, past the list.
+        if any(holder.client_id == session.client_id for holder, _ in self._subscriptions.get(subscription[0], ())):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
+
 
 async def serve(settings: dict[str, Any]) -> None:
     """Run until SIGTERM or SIGINT.

@@ -431,9 +431,9 @@ class _Fleet:
         return names
 
     def _made(self, line: int, cells: dict[str, str]) -> Device:
-        if not project_check.is_name(cells.get("id")):
+        if not project_check.is_device(cells.get("id")):
             shown = project_check.show("id", cells.get("id", ""))
-            reason = f"it is {shown}: it must be {project_check.MUST_NAME}"
+            reason = f"it is {shown}: it must be {project_check.MUST_DEVICE}"
             raise self._wrong(line, "id", reason, "such as gw-0001")
         settings = self.base
         for name, cell in cells.items():

@@ -26,6 +26,11 @@ def is_name(value: object) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
+def is_device(value: object) -> bool:
+    """Whether a value may name a device: not one of those whose certificates may read all and send commands."""
+    return is_name(value) and str(value).lower() not in ("observer", "operator")
+
+
 def _text(longest: int) -> Check:
     return lambda v: isinstance(v, str) and 0 < len(v) <= longest and v.isprintable()
 
@@ -57,6 +62,7 @@ def _board_rows(rows: Iterable[tuple[Any, ...]], without: Iterable[str] = ()) ->
 
 
 MUST_NAME = "1 to 48 letters, digits, '-', '_' or '.', the first no '.'"
+MUST_DEVICE = MUST_NAME + "; not observer or operator"
 _OF_BROKER = ("host", "port", "user", "password", "pins")
 _BY_AUTH = ("cert", "key", "psk")
 # Sections that are the board's own, by name; sections that a later firmware adds are taken as they come.
@@ -98,7 +104,7 @@ SHARED: tuple[Row, ...] = (
     ("trust", _table, "a table with own_ca, ca_files, public_roots, …"),
 )
 _DEVICE: tuple[Row, ...] = (
-    ("id", is_name, MUST_NAME),
+    ("id", is_device, MUST_DEVICE),
     ("board", lambda v: isinstance(v, str), "an id that `rootlet boards --known` lists"),
     ("serial", _text(64), "the USB serial number that `rootlet boards` shows"),
     ("broker", is_name, "the name of one of [[brokers]]"),

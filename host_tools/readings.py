@@ -16,6 +16,7 @@ MOST_DEVICES = 128
 LONGEST_PAYLOAD = 4096
 LONGEST_SHOWN = 200
 _MOST_MISSING = 256
+_MOST_STARTS = 4
 _LONGEST_NAME = 48
 _LARGEST_SEQUENCE = 1 << 53
 _STATUS = "status"
@@ -52,19 +53,23 @@ def sparkline(values: Iterable[float], blocks: str = BLOCKS) -> str:
 class Sequence:
     """The sequence numbers of one device, which counts its readings from 0 at each start.
 
-    lost: numbers that have not come. repeated: numbers that came again, as QoS 1 may send them.
+    lost: numbers that have not come. repeated: numbers that came again, as QoS 1 may send them. one_start: they are of
+    one start only, as readings with a `boot` are; else what goes back far is a new start.
     """
 
     last: int | None = None
     lost: int = 0
     repeated: int = 0
     starts: int = 0
+    one_start: bool = False
+    _first: int = 0
     _missing: set[int] = field(default_factory=set)
 
     def add(self, number: int) -> None:
         """Count one number."""
         last = self.last
         if last is None or number == last + 1:
+            self._first = number if last is None else self._first
             self.last = number
         elif number > last:
             self.lost += number - last - 1
@@ -75,6 +80,8 @@ class Sequence:
         elif number in self._missing:
             self._missing.remove(number)
             self.lost -= 1
+        elif self.one_start:
+            self.repeated += number >= self._first  # what is older nobody has counted
         elif number == last or (number and last - number <= _MOST_MISSING):
             self.repeated += 1
         else:
@@ -84,13 +91,57 @@ class Sequence:
 
 
 @dataclass
+class Sequences:
+    """The sequences of a device's last few starts: `boot` says which start a reading is of.
+
+    After a cut of power readings of older starts may come first, or again.
+    """
+
+    _kept: dict[int | None, Sequence] = field(default_factory=dict)
+    _newest: int | None = None
+    _lost: int = 0
+    _repeated: int = 0
+
+    def add(self, number: int, boot: int | None = None) -> None:
+        """Count one number. boot: of the reading, None where it has none."""
+        sequence = self._kept.pop(boot, None)
+        if sequence is None:
+            sequence = Sequence(one_start=boot is not None)
+            if boot is not None:
+                if self._newest is not None and boot > self._newest:
+                    sequence.last = -1  # it began while we watched: from 0
+                self._newest = max(boot, self._newest or 0)
+            if len(self._kept) >= _MOST_STARTS:
+                # The one not heard for longest, not the lowest: a deploy begins the count of starts anew.
+                old = self._kept.pop(next(iter(self._kept)))
+                self._lost += old.lost
+                self._repeated += old.repeated
+        self._kept[boot] = sequence
+        sequence.add(number)
+
+    @property
+    def lost(self) -> int:
+        """Numbers that have not come."""
+        return self._lost + sum(sequence.lost for sequence in self._kept.values())
+
+    @property
+    def repeated(self) -> int:
+        """Numbers that came again."""
+        return self._repeated + sum(sequence.repeated for sequence in self._kept.values())
+
+    def __bool__(self) -> bool:
+        """Whether there were any numbers."""
+        return bool(self._kept)
+
+
+@dataclass
 class Device:
     """What is known of a device. status: "online", "offline" or "". more: of its health report, where it sends one."""
 
     name: str
     status: str = ""
     more: str = ""
-    sequence: Sequence = field(default_factory=Sequence)
+    sequence: Sequences = field(default_factory=Sequences)
 
 
 @dataclass
@@ -124,6 +175,7 @@ class Message:
     value: Any = None
     unit: str = ""
     seq: int | None = None
+    boot: int | None = None
     status: str = ""
     more: str = ""
 
@@ -139,7 +191,7 @@ def understand(topic: str, payload: bytes) -> Message:
         data = None
     if parts[-1] == _STATUS:
         status = data.get("status") if isinstance(data, dict) else text
-        more = ", ".join(f"{short(k, 16)} {short(v, 32)}" for k, v in _few(data) if k != "status")
+        more = ", ".join(f"{short(k, 16)} {short(v, 32)}" for k, v in _few(data))
         return Message("status", device, sensor, status=short(status, 16), more=more[:LONGEST_SHOWN])
     if not isinstance(data, dict) or "value" not in data:
         return Message("other", device, sensor, value=short(text, LONGEST_SHOWN))
@@ -149,8 +201,7 @@ def understand(topic: str, payload: bytes) -> Message:
         device = short(claimed)
         sensor = short(data["sensor"]) if data.get("sensor") in parts else sensor
     value = data["value"]
-    seq = data.get("seq")
-    good = isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < _LARGEST_SEQUENCE
+    seq, boot = _counter(data.get("seq")), _counter(data.get("boot"))
     return Message(
         "reading",
         device,
@@ -158,14 +209,37 @@ def understand(topic: str, payload: bytes) -> Message:
         short(data.get("quantity", "")),
         value if isinstance(value, int | float) and not isinstance(value, bool) else short(value),
         short(data.get("unit") or "", 12),
-        seq if good else None,
+        seq,
+        boot,
     )
 
 
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_SEQUENCE
+
+
+def _counter(value: Any) -> int | None:
+    return value if _whole(value) and value >= 0 else None
+
+
 def _few(data: object) -> list[tuple[str, str | int | float]]:
-    """The plain values of a health report, a few of them."""
-    rows = data.items() if isinstance(data, dict) else ()
-    return [(k, v) for k, v in rows if isinstance(v, str | int | float) and v != ""][:6]
+    """What matters most of a status report (docs/telemetry.md), then a few more of its plain values."""
+    if not isinstance(data, dict):
+        return []
+    outbox, ended, trouble = (data.get(key) for key in ("outbox", "reconnects", "trouble"))
+    rows: list[tuple[str, str | int | float]] = []
+    if isinstance(outbox, dict):
+        rows += [("outbox", outbox["depth"])] if _whole(outbox.get("depth")) else []
+        rows += [("dropped", outbox["dropped"])] if _whole(outbox.get("dropped")) and outbox["dropped"] else []
+    rows += [(key, data[key]) for key in ("rssi", "cert_days") if _whole(data.get(key))]
+    if isinstance(ended, dict):
+        counts = [n for n in list(ended.values())[:8] if _whole(n)]
+        rows += [("reconnects", sum(counts))] if counts else []
+    if isinstance(trouble, dict) and isinstance(trouble.get("code"), str):
+        rows.append(("trouble", trouble["code"]))
+    told = {"status", "device", "rssi", "cert_days", "outbox", "reconnects", "trouble"}
+    plain = [(k, v) for k, v in data.items() if isinstance(v, str | int | float) and v != "" and k not in told]
+    return rows + plain[: max(3, 6 - len(rows))]
 
 
 class Table:
@@ -192,7 +266,7 @@ class Table:
             device.status, device.more = message.status, message.more
         else:
             if message.seq is not None:
-                device.sequence.add(message.seq)
+                device.sequence.add(message.seq, message.boot)
             row = self._row(message)
             if row is None:
                 self.not_kept += 1
@@ -217,7 +291,7 @@ class Table:
     def lost(self, device: str) -> int | None:
         """Readings of a device that have not come, by its sequence numbers; None where that cannot be told."""
         found = self.devices.get(device)
-        return found.sequence.lost if found and self._whole and found.sequence.last is not None else None
+        return found.sequence.lost if found and self._whole and found.sequence else None
 
 
 def _put(row: Row, message: Message, now: float) -> None:
@@ -268,7 +342,7 @@ def as_json(topic: str, payload: bytes, message: Message, table: Table, received
         value = message.value
         finite = not isinstance(value, float) or math.isfinite(value)
         row |= {"sensor": message.sensor, "quantity": message.quantity, "value": value if finite else str(value)}
-        row |= {"unit": message.unit, "seq": message.seq, "lost": table.lost(message.device)}
+        row |= {"unit": message.unit, "boot": message.boot, "seq": message.seq, "lost": table.lost(message.device)}
     return json.dumps(row)
 
 

@@ -4,9 +4,7 @@ import asyncio
 import gc
 import time
 
-import machine
-
-from . import board, clock, health, leds, memory, sensors, slots, telemetry, trees, trust, wifi
+from . import board, clock, health, leds, memory, sensors, trees, trust, wifi
 from .dates import timestamp
 from .errors import RootletError, unload
 from .kept import data as kept
@@ -17,7 +15,6 @@ from .start import log
 
 _TICK_MS = 200
 _TOLD_EACH = 50  # ticks between two complaints of a full outbox
-_UPDATE_MS = 120000  # from one sign of life of an update to the next
 
 
 def _ignore(topic, message):
@@ -48,11 +45,13 @@ class Gateway:
         clk = settings["clock"]
         self.clock = clock.Clock(self.trust.floor, clk["servers"], timeout_ms=clk["timeout_s"] * 1000)
         self.wlan = None
-        self.unjoined = 0
         self.sequence = 0
         self.dropped = 0
         self.synced = time.ticks_ms()
         self.seen = 0
+        self.misses = 0  # failures to join WiFi in a row
+        self.known: dict = {}  # see telemetry
+        self.told = None  # when the status was published; None: it is due
         m, o = settings["mqtt"], settings["outbox"]
         self.outbox = Outbox(
             max_bytes=o["max_bytes"], ram=m["queue"], hold_ms=int(o["hold_s"] * 1000), full=o["full"], mode=o["mode"],
@@ -61,21 +60,12 @@ class Gateway:
         self.link = Link(m, settings["device"], self._broker_trust(), self.outbox)
         client = self.link.client
         client.set_last_will(self._topic("status"), '{"status": "offline"}', retain=True, qos=1)
-        self.commands = self.after = self.news = None
+        self.remote = None
         if m["commands"]:
-            from .commands import Commands
+            from .remote import Remote
 
-            execute = {
-                "status": self._publish_status,
-                "interval": self._interval,
-                "rotate": self._rotate,
-                "update": self._update,
-                "reboot": self._reboot,
-            }
-            self.commands = Commands(self._topic("cmd").encode(), m["commands"], execute)
-        client.set_callback(self.commands.receive if self.commands else _ignore)
-        self.state = telemetry.fresh()
-        self.told = time.ticks_ms()
+            self.remote = Remote(self)
+        client.set_callback(self.remote.commands.receive if self.remote else _ignore)
 
     def _load_trust(self, needs):
         """The embedded roots. A board that has a shared key and no page to fetch needs none."""
@@ -106,8 +96,7 @@ class Gateway:
         """Read one sensor for ever, from when the clock is good: a reading without a time is worth little."""
         sensor = None
         while True:
-            period = int(row["every_s"] * 1000)
-            health.feed(row["name"], period)
+            health.feed(row["name"], int(row["every_s"] * 1000))
             if self.clock.good:
                 try:
                     sensor = sensor or sensors.make(row, self.board)
@@ -117,7 +106,12 @@ class Gateway:
                     _told(e)
                 except MemoryError:
                     _told(_no_memory())
-            await asyncio.sleep_ms(period if self.clock.good else 100)
+            began = time.ticks_ms()
+            while self.clock.good and time.ticks_diff(time.ticks_ms(), began) < int(row["every_s"] * 1000) - 1000:
+                health.feed(row["name"], 1000)
+                await asyncio.sleep_ms(1000)  # a command may change every_s meanwhile
+            left = int(row["every_s"] * 1000) - time.ticks_diff(time.ticks_ms(), began)
+            await asyncio.sleep_ms(max(0, left) if self.clock.good else 100)
 
     def _take(self, name, quantity, value, unit):
         """Put one reading into the outbox."""
@@ -146,26 +140,26 @@ class Gateway:
         if self.wlan is None:
             self.wlan = wifi.start(self.settings["wifi"], self.board)
         if wifi.address(self.wlan) is None:
-            await self._join()
+            leds.show(leds.WIFI)
+            health.feed("", len(self.settings["wifi"]["networks"]) * self.settings["wifi"]["timeout_s"] * 1000)
+            ssid, ip = await self._join()
+            log("wifi", "joined '%s', address %s" % (ssid, ip))
         if not self.clock.good:
             leds.show(leds.CLOCK)
             self._set_clock()
 
     async def _join(self):
-        w = self.settings["wifi"]
-        leds.show(leds.WIFI)
-        health.feed("", len(w["networks"]) * w["timeout_s"] * 1000)
         try:
-            ssid, ip = await wifi.join(self.wlan, w, self.board)
+            found = await wifi.join(self.wlan, self.settings["wifi"], self.board)
         except RootletError as e:
-            self.unjoined += 1
-            if wifi.failed(self.wlan, w, self.board, self.unjoined, e):
-                _told(e)
+            self.misses += 1
+            if wifi.failed(self.wlan, self.settings["wifi"], self.board, self.misses, e):
+                log("error", e)
                 self.outbox.flush()
-                wifi.stuck(self.unjoined, e)
+                wifi.stuck(self.misses, e)
             raise
-        self.unjoined = 0
-        log("wifi", "joined '%s', address %s" % (ssid, ip))
+        self.misses = 0
+        return found
 
     def _set_clock(self):
         seconds = self.clock.sync()
@@ -206,111 +200,34 @@ class Gateway:
         log("mqtt", "connected to %s:%d by %s" % (client.server, client.port, how))
         chain = "it knows the key of '%s'" % shared.identity if shared else "chain " + " > ".join(s.chain)
         log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
-        self._publish_status()
-        self._subscribe()
+        self._tell()
         health.connected()
+        if self.remote:
+            self.remote.subscribe()
         if not shared:  # no certificate has confirmed the time
             self.clock.keep(s.since)
 
-    def _publish_status(self, number=None, args=None):
-        link, state = self.link, self.state
-        state["reconnects"] = link.reasons
-        state["handshake_ms"] = link.handshake_ms
-        state["broker"] = "%s:%d" % link.broker
+    def _tell(self):
+        """Publish the status."""
+        from . import telemetry
+
         m = self.settings["mqtt"]
-        signal = wifi.rssi(self.wlan)
-        text = telemetry.status(self.settings["device"], state, self.outbox, signal, m["cert"], self.clock.read())
-        link.publish(self._topic("status"), text)
+        text = telemetry.status(
+            self.settings["device"],
+            self.known,
+            self.link,
+            self.outbox,
+            wifi.rssi(self.wlan),
+            m["cert"],
+            self.clock.now(),
+        )
+        unload("telemetry")
+        self.link.publish(self._topic("status"), text)
         self.told = time.ticks_ms()
 
-    def _subscribe(self):
-        """Ask for commands. A broker that gives none costs the commands, not the readings."""
-        if not self.commands:
-            return
-        try:
-            self.link.client.subscribe(self._topic("cmd"), 1)
-        except RootletError as e:
-            if e.code != "MQTT_SUBSCRIBE":
-                raise
-            _told(e)
-        if self.news:
-            self.link.publish(self._topic("reply"), self.news, False)
-            self.news = None
-
-    def _interval(self, number, args):
-        """How often a sensor is read, until the next start."""
-        for row in self.settings["sensors"]:
-            if row["name"] == args["sensor"]:
-                row["every_s"] = args["every_s"]
-                return None
-        raise RootletError("COMMAND", "no sensor has this name")
-
-    def _rotate(self, number, args):
-        slot = args["slot"]
-        if not slots.complete(slot) or not slots.tried(slot):
-            raise RootletError("SLOT", "slot %s is not whole, or was never connected with" % slot)
-        from . import rotation
-
-        try:
-            rotation.switch(slot)
-        except OSError as e:
-            raise RootletError("SLOT", "flash: %s" % e) from None
-        finally:
-            unload("rotation")
-        self.after = ("reboot", number, args)
-
-    def _reboot(self, number, args):
-        self.after = ("reboot", number, args)
-
-    def _update(self, number, args):
-        if not self.settings["update"]["key"]:
-            raise RootletError("UPDATE_OFF", "update.key is not set")
-        self.after = ("update", number, args)
-
-    async def _carry_out(self):
-        """What a command asked for and must not be done while connected. The answer to it has gone out."""
-        what, number, args = self.after  # type: ignore[misc]
-        self.after = None
-        try:
-            self.link.publish(self._topic("status"), '{"status": "offline", "why": "%s"}' % what)
-            self.link.client.flush()
-            self.link.client.disconnect()
-        except RootletError as e:
-            log("error", e)  # the broker will notice
-            self.link.client.close()
-        self.outbox.flush()
-        if what == "update":
-            log("update", "asked for")
-            health.feed("", _UPDATE_MS)
-            from . import commands, update
-
-            try:
-                await update.fetch(args["url"], self.trust, self.settings, self.board, log)
-            except RootletError as e:
-                _told(e)
-                self.news = commands.answer(number, what, e)
-                return
-            finally:
-                for name in ("update", "https", "http1"):
-                    unload(name)
-        log("gateway", "restarting, as asked")
-        health.restarts(what)
-        machine.reset()
-
     def _turn(self):
-        """What is to be done now and then while connected. Returns whether to end the connection.
-
-        Raises: RootletError WIFI_FAILED, CLOCK_NOT_SET.
-        """
+        """What is to be done now and then while connected. Returns whether to leave. Raises RootletError."""
         health.feed()
-        now = time.ticks_ms()
-        if self.commands:
-            text = self.commands.step()
-            if text:
-                self.link.publish(self._topic("reply"), text, False)
-        every_s = self.settings["mqtt"]["status_s"]
-        if every_s and time.ticks_diff(now, self.told) > every_s * 1000:
-            self._publish_status()
         if wifi.address(self.wlan) is None:
             raise RootletError("WIFI_FAILED", "the connection was lost")
         self.clock.now()  # it may have jumped behind what has certainly passed
@@ -323,14 +240,17 @@ class Gateway:
             self.link.answered = False
             if trees.trial():
                 trees.confirm(log)
-                self._publish_status()
-        if time.ticks_diff(now, self.synced) > self.settings["clock"]["every_s"] * 1000:
-            self.synced = now
+                self.told = None  # whoever sent the update waits for it
+        if time.ticks_diff(time.ticks_ms(), self.synced) > self.settings["clock"]["every_s"] * 1000:
+            self.synced = time.ticks_ms()
             try:
                 self._set_clock()
             except RootletError as e:
                 log("error", e)
-        return self.after is not None
+        every = self.settings["mqtt"]["status_s"] * 1000
+        if self.told is None or (every and time.ticks_diff(time.ticks_ms(), self.told) > every):
+            self._tell()
+        return self.remote is not None and self.remote.turn()
 
     async def run(self):
         """Work for ever: every failure is logged with its code and tried again after a pause."""
@@ -349,8 +269,8 @@ class Gateway:
                 if await self.link.serve(self._turn):
                     self.link.client.disconnect()
                     log("mqtt", "back to the first broker")
-                else:
-                    await self._carry_out()
+                elif self.remote:
+                    await self.remote.leave()
             except RootletError as e:
                 code = e.code
                 _told(e)

@@ -1,7 +1,6 @@
 """What outlives a reset: how often the board started, what ended it, and a safe mode where crash follows crash."""
 
 import gc
-import json
 import time
 
 from . import __version__, leds, watchdog
@@ -193,11 +192,6 @@ def report(device):
         "uptime_s": _up_s,
         "heap_free": gc.mem_free(),
     }
-
-
-def birth(device):
-    """The report as JSON text."""
-    return json.dumps(report(device))
 
 
 def restarts(end, code="", fact=""):

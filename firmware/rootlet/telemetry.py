@@ -6,29 +6,15 @@ import time
 from . import health, memory, trees
 
 LONGEST = 1023
-_CODES = 8
 _BLOCK_MS = 60000
 # What may be long goes first, should it be too much.
 _SHORTER = ("trouble", "last_error")
 
 
-def fresh():
-    """What is known before the first connection; the caller keeps it, and fills in handshake_ms and broker."""
-    return {"reconnects": {}, "handshake_ms": None, "broker": None, "block": None, "block_at": 0, "cert": None}
-
-
-def lost(state, code):
-    """Count a connection that ended, by its error code; of more than 8 codes the others are one: "other"."""
-    counts = state["reconnects"]
-    if code not in counts and len(counts) >= _CODES - 1:
-        code = "other"
-    counts[code] = counts.get(code, 0) + 1
-
-
 def _largest_block(state):
     """It costs a collection, and a search that takes all memory for a moment: once a minute at most."""
     now = time.ticks_ms()
-    if state["block"] is None or time.ticks_diff(now, state["block_at"]) >= _BLOCK_MS:
+    if "block" not in state or time.ticks_diff(now, state["block_at"]) >= _BLOCK_MS:
         state["block"], state["block_at"] = memory.largest_block(), now
     return state["block"]
 
@@ -36,9 +22,10 @@ def _largest_block(state):
 def cert_days(state, name, now):
     """Whole days until the board's own certificate ends, less than 0 when it has; None without one.
 
-    Args: state: of fresh(); the file is read once. name: of the certificate's file, DER, or None. now: Unix seconds.
+    Args: state: a dict that the caller keeps; the file is read once. name: of the certificate's file, DER, or None.
+        now: Unix seconds.
     """
-    if state["cert"] is None:
+    if "cert" not in state:
         state["cert"] = _end(name) if name else 0
     return (state["cert"] - now) // 86400 if state["cert"] else None
 
@@ -53,16 +40,18 @@ def _end(name):
         return 0
 
 
-def status(device, state, outbox=None, rssi=None, cert=None, now=0):
+def status(device, state, link=None, outbox=None, rssi=None, cert=None, now=0):
     """The status as JSON text of less than 1 KB; its fields: docs/telemetry.md.
 
-    Args: state: of fresh(). outbox: the Outbox, or None. rssi: dBm or None. cert: file of the board's certificate, or
-        None. now: Unix seconds.
+    Args: state: a dict that the caller keeps, empty at first. link: the Link, outbox: the Outbox, or None. rssi: dBm
+        or None. cert: file of the board's certificate, or None. now: Unix seconds.
     """
     said = health.report(device)
     said["largest_block"] = _largest_block(state)
-    for key in ("broker", "handshake_ms", "reconnects"):
-        said[key] = state[key]
+    if link is not None:
+        said["broker"] = "%s:%d" % link.broker
+        said["handshake_ms"] = link.handshake_ms
+        said["reconnects"] = link.reasons
     said["rssi"] = rssi
     said["cert_days"] = cert_days(state, cert, now)
     if outbox is not None:
@@ -82,4 +71,7 @@ def status(device, state, outbox=None, rssi=None, cert=None, now=0):
         if len(text.encode()) > LONGEST and said[key]:
             said[key]["fact"] = ""
             text = json.dumps(said)
+    if len(text.encode()) > LONGEST:  # names of the longest kind
+        said.update({"reconnects": {}, "trouble": None, "last_error": None})
+        text = json.dumps(said)
     return text

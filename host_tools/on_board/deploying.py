@@ -186,13 +186,25 @@ def install(files):
         replace(name)
 
 
+def _forget_crashes():
+    """Those of what was there before: a new program starts without. Starts are counted on, since readings carry them."""
+    try:
+        with open("health.json") as f:
+            boots = json.loads(f.read(1024))["boots"]
+        with open("health.json.new", "w") as f:
+            json.dump({"boots": boots}, f)
+        replace("health.json")
+    except (OSError, ValueError, KeyError, TypeError):
+        _remove("health.json")
+
+
 def switch(tree):
     """Make a tree ("a", "b"), or the program beside main.py (None), the one to run from the next start on."""
     if tree is None:
         _remove("app.new")
         _remove("app")
         return
-    _remove("health.json")  # the crashes of what was there before: a new program starts without them
+    _forget_crashes()
     # A switch that was cut off here has left its marker under its first name, and it counts.
     if not _there("app") and marker():
         os.rename("app.new", "app")

@@ -24,7 +24,7 @@ class Device:
     """A device that takes commands with the firmware's own module."""
 
     def __init__(self, pki: Pki, port: int, allowed: list[str], folder: Any) -> None:
-        self.seen: list[bytes] = []
+        self.seen: list[tuple[str, bytes]] = []
         self.executed: list[Any] = []
         commands.PATH = str(folder / "command.json")
         self.commands = commands.Commands(b"rootlet/dev-1/cmd", allowed, {"status": self._run, "interval": self._run})
@@ -43,7 +43,7 @@ class Device:
         return {"heap_free": 1234, "text": "\x1b[2Jred"}
 
     def _message(self, client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        self.seen.append(message.payload)
+        self.seen.append((message.topic, message.payload))
         self.commands._next = 0
         self.commands.receive(message.topic.encode(), bytes(message.payload), message.retain)
         text = self.commands.step()
@@ -110,7 +110,7 @@ def test_nobody_else_can_command(who: str, pki: Pki, broker: Broker, device: Dev
                 break
     # What an operator sends behind it arrives, and is the first that does.
     send.send(place(pki, broker), "dev-1", "status", [], 20)
-    assert len(device.seen) == 1 and payload not in device.seen
+    assert [topic for topic, _ in device.seen] == ["rootlet/dev-1/cmd"] and device.seen[0][1] != payload
 
 
 def test_an_operator_writes_commands_and_nothing_else(pki: Pki, broker: Broker) -> None:
@@ -130,6 +130,23 @@ def test_an_operator_writes_commands_and_nothing_else(pki: Pki, broker: Broker) 
             while b"marker" not in [payload for _, payload in heard]:
                 heard.append(watcher.next(10))
             assert b"forged" not in [payload for _, payload in heard]
+
+
+def test_retained_messages_go_to_those_who_may_read_them(pki: Pki, broker: Broker, device: Device) -> None:
+    observer, other = pki.clients["observer"], pki.clients["dev-2"]
+    with (
+        Watcher(
+            "localhost", broker.port, pki.authority.cert_pem, observer.cert_pem, observer.key_pem,
+            topic="rootlet/dev-1/status",
+        ) as seen,
+        Watcher(
+            "localhost", broker.port, pki.authority.cert_pem, other.cert_pem, other.key_pem, topic="rootlet/dev-2/cmd"
+        ) as spy,
+    ):  # fmt: skip
+        assert seen.next(10)[0] == "rootlet/dev-1/status"
+        send.send(place(pki, broker), "dev-1", "status", [], 20)  # behind whatever the broker had to tell the other
+        with pytest.raises(TimeoutError):
+            spy.next(0.3)
 
 
 def test_silence_is_told_with_what_is_known(pki: Pki, broker: Broker) -> None:

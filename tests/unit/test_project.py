@@ -157,6 +157,7 @@ WRONG = [
     (with_line("pin = 26", "pin = 5"), 31, "sensors[0].pin", "no analogue input", "26"),
     (with_line("pin = 26\n", ""), 28, "sensors[0].pin", "adc needs it", "add pin"),
     (with_line('id = "pico-1"', 'id = "../x"'), 33, "devices[0].id", "1 to 48 letters", "id"),
+    (with_line('id = "pico-1"', 'id = "Operator"'), 33, "devices[0].id", "not observer or operator", "id"),
     (with_line('id = "pico-3"', 'id = "PICO-1"'), 45, "devices[2].id", "there already, in line 33", "another id"),
     (with_line('id = "pico-1"', ""), 32, "devices[0].id", "missing and required", "add id"),
     (with_line('"esp32_generic"', '"esp32_generik"'), 36, "devices[1].board", "there is no board", "esp32_generic"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from host_tools import readings
-from host_tools.readings import Sequence, Table, pace, span, sparkline, understand, view
+from host_tools.readings import Sequence, Sequences, Table, pace, span, sparkline, understand, view
 
 
 def reading(seq: int, value: Any = 21.5, device: str = "pico-1", sensor: str = "chip") -> tuple[str, bytes]:
@@ -45,7 +45,10 @@ any_json = st.recursive(
 )
 fields = st.fixed_dictionaries(
     {"value": any_json},
-    optional={name: any_json for name in ("device", "sensor", "quantity", "unit", "seq", "status", "time")},
+    optional={
+        name: any_json
+        for name in ("device", "sensor", "quantity", "unit", "seq", "boot", "status", "outbox", "rssi", "reconnects")
+    },
 )
 payloads = (
     st.binary(max_size=60)
@@ -104,6 +107,77 @@ def test_late_repeated_and_from_the_restart() -> None:
     for number in (0, 1, 4, 3, 4, 5, 0, 1):
         sequence.add(number)
     assert (sequence.lost, sequence.repeated, sequence.starts, sequence.last) == (1, 1, 1, 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**53), st.none() | st.integers(0, 9)), max_size=60))
+def test_starts_are_kept_in_bounded_memory(pairs: list[tuple[int, int | None]]) -> None:
+    sequences = Sequences()
+    for number, boot in pairs:
+        sequences.add(number, boot)
+        assert sequences.lost >= 0 and sequences.repeated >= 0 and len(sequences._kept) <= 4
+
+
+def count(*pairs: tuple[int, int]) -> tuple[int, int]:
+    sequences = Sequences()
+    for boot, number in pairs:
+        sequences.add(number, boot)
+    return sequences.lost, sequences.repeated
+
+
+def test_each_start_has_a_sequence_of_its_own() -> None:
+    assert count((5, 7), (5, 8), (6, 0), (6, 1)) == (0, 0)
+    assert count((5, 7), (5, 9), (6, 0), (6, 1)) == (1, 0)
+    assert count((5, 7), (6, 2)) == (2, 0)  # it began while we watched, so 0 and 1 are missing
+    assert count((5, 7), (6, 2), (6, 0), (6, 1)) == (0, 0)
+
+
+def test_older_starts_may_come_late_and_again() -> None:
+    # A cut of power: the new start's first reading, then what was on flash of the one before, part of it again.
+    assert count((5, 0), (5, 1), (5, 2), (6, 0), (5, 1), (5, 2), (5, 3), (6, 1), (6, 2)) == (0, 2)
+    assert count((6, 0), (5, 40), (5, 41), (6, 1), (5, 12)) == (0, 0)  # nobody has heard what came before 40
+    assert count((5, 0), (5, 3), (6, 0), (5, 1), (5, 2), (5, 0)) == (0, 1)
+
+
+def test_a_repeated_start_of_one_start_is_no_new_one() -> None:
+    sequences = Sequences()
+    for number in (0, 1, 2, 500, 0):
+        sequences.add(number, 3)
+    assert (sequences.lost, sequences.repeated) == (497, 1)
+
+
+def test_starts_that_are_let_go_still_count() -> None:
+    pairs = [(boot, number) for boot in range(1, 20) for number in (0, 1, 1, 3)]
+    assert count(*pairs) == (19, 19)
+    again = [(boot, number) for boot in (57, 58, 1, 2) for number in (0, 1)]  # deployed between: starts count from 1
+    assert count(*again) == (0, 0)
+
+
+def test_readings_with_boot_are_counted_by_both() -> None:
+    table = Table()
+    for boot, number in ((1, 0), (1, 1), (2, 0), (1, 1), (2, 1)):
+        topic, payload = reading(number)
+        message = table.add(topic, json.dumps(json.loads(payload) | {"boot": boot}).encode(), 1)
+        assert (message.boot, message.seq) == (boot, number)
+    assert table.lost("pico-1") == 0 and table.devices["pico-1"].sequence.repeated == 1
+    for bad in (-1, True, "1", 2**60, 1.0):
+        assert understand("a/b/c", json.dumps({"value": 1, "boot": bad, "seq": 1}).encode()).boot is None
+
+
+def test_a_status_says_first_what_matters() -> None:
+    data = {
+        "status": "online", "device": "pico-1", "version": "1.0", "reset": "power", "boots": 3, "crashes": 0,
+        "uptime_s": 7, "outbox": {"depth": 5, "dropped": 2}, "rssi": -61, "cert_days": 12,
+        "reconnects": {"DNS": 1, "MQTT_TIMEOUT": 2}, "trouble": {"code": "DNS", "fact": "x"},
+    }  # fmt: skip
+    more = understand("rootlet/pico-1/status", json.dumps(data).encode()).more
+    assert more.startswith("outbox 5, dropped 2, rssi -61, cert_days 12, reconnects 3, trouble DNS, version 1.0"), more
+    hostile = {
+        "outbox": {"depth": "\x1b[2J", "dropped": 10**400}, "rssi": [1], "cert_days": True,
+        "trouble": {"code": "\x07" * 5000}, "reconnects": {str(i): 10**300 for i in range(99)},
+    }  # fmt: skip
+    for value in (hostile, {key: None for key in hostile}, {key: [7] for key in hostile}, {key: {} for key in hostile}):
+        more = understand("rootlet/pico-1/status", json.dumps(value).encode()[: readings.LONGEST_PAYLOAD]).more
+        assert more.isprintable() and len(more) <= readings.LONGEST_SHOWN
 
 
 def test_lost_is_unknown_where_not_all_topics_are_watched() -> None:

@@ -15,8 +15,8 @@ except ImportError:  # MicroPython is started in a folder of its own
 from rootlet import health, kept, memory, telemetry, trees
 
 FIELDS = (
-    "status device version reset boots crashes last_error trouble uptime_s heap_free largest_block broker handshake_ms "
-    "reconnects rssi cert_days tree tree_version trial rolled_back"
+    "status device version reset boots crashes last_error trouble uptime_s heap_free largest_block rssi cert_days "
+    "tree tree_version trial rolled_back"
 ).split()
 
 
@@ -35,6 +35,11 @@ class Outbox:
 
     def __len__(self):
         return 7
+
+
+class Link:
+    def __init__(self, reasons, name="broker.example"):
+        self.reasons, self.broker, self.handshake_ms = reasons, (name, 8883), 1234
 
 
 class Certificate:
@@ -58,41 +63,28 @@ telemetry.time = Clock
 
 
 def say(state=None, **more):
-    return json.loads(telemetry.status("dev-1", state or telemetry.fresh(), **more))
+    return json.loads(telemetry.status("dev-1", {} if state is None else state, **more))
 
 
 def test_all_fields_where_nothing_is_known():
     said = say()
     assert sorted(said) == sorted(FIELDS), said
     assert said["status"] == "online" and said["device"] == "dev-1" and said["largest_block"] == 50000
-    assert [said[key] for key in ("broker", "handshake_ms", "rssi", "cert_days", "tree")] == [None] * 5
-    assert said["reconnects"] == {}
-    old = json.loads(health.birth("dev-1"))
+    assert [said[key] for key in ("rssi", "cert_days", "tree")] == [None] * 3
+    old = health.report("dev-1")
     assert all(said[key] == old[key] for key in old if key != "heap_free")
 
 
 def test_what_is_known_is_said():
-    state = telemetry.fresh()
-    state["broker"], state["handshake_ms"] = "broker.example:8883", 1234
-    for _ in range(2):
-        telemetry.lost(state, "MQTT_TIMEOUT")
-    said = say(state, outbox=Outbox(), rssi=-61)
+    said = say(link=Link({"MQTT_TIMEOUT": 2}), outbox=Outbox(), rssi=-61)
     assert said["broker"] == "broker.example:8883" and said["handshake_ms"] == 1234 and said["rssi"] == -61
     assert said["reconnects"] == {"MQTT_TIMEOUT": 2}
     assert said["outbox"] == {"depth": 7, "dropped": 3, "stored": 4096, "errors": 1}
 
 
-def test_reconnects_are_bounded():
-    state = telemetry.fresh()
-    for n in range(20):
-        telemetry.lost(state, "CODE_%d" % n)
-    telemetry.lost(state, "CODE_0")
-    assert len(state["reconnects"]) == 8 and state["reconnects"]["other"] == 13 and state["reconnects"]["CODE_0"] == 2
-
-
 def test_the_largest_block_is_asked_for_once_a_minute():
     Calls.blocks = 0
-    state = telemetry.fresh()
+    state = {}
     for seconds, asked in ((0, 1), (1, 1), (59, 1), (60, 2), (61, 2), (200, 3)):
         Clock.now = seconds * 1000
         assert say(state)["largest_block"] == 50000
@@ -111,44 +103,40 @@ def test_days_of_the_certificate():
 
     whole, x509.parse = x509.parse, parse
     try:
-        state = telemetry.fresh()
+        state = {}
         for text, days in ((b"good", 10), (b"bad", None)):
             with open(name, "wb") as f:
                 f.write(text)
-            state = telemetry.fresh()
+            state = {}
             Calls.parsed = 0
             for _ in range(3):
                 assert telemetry.cert_days(state, name, 1800000000 - 10 * 86400 - 5) == days
             assert Calls.parsed == 1
-        state = telemetry.fresh()
+        state = {}
         with open(name, "wb") as f:
             f.write(b"good")
         assert telemetry.cert_days(state, name, 1800000000 + 5) == -1
-        assert telemetry.cert_days(telemetry.fresh(), FOLDER + "/absent.der", 0) is None
-        assert telemetry.cert_days(telemetry.fresh(), None, 0) is None
+        assert telemetry.cert_days({}, FOLDER + "/absent.der", 0) is None
+        assert telemetry.cert_days({}, None, 0) is None
     finally:
         x509.parse = whole
 
 
 def test_at_most_a_kilobyte_whatever_is_in_it():
-    state = telemetry.fresh()
-    state["broker"] = "b" * 63 + "." + "c" * 60 + ":65535"
-    state["handshake_ms"] = 99999
-    for n in range(8):
-        for _ in range(3):
-            telemetry.lost(state, "CERT_WEAK_SIGNATURE_%d" % n)
+    reasons = {"CERT_WEAK_SIGNATURE_%d" % n: 9999999 for n in range(9)}
     kept.data.update({"code": "CERT_WEAK_SIGNATURE", "fact": "\x01" * 120, "at": 1 << 28, "ran": 1 << 28})
     health._error = ("CERT_WEAK_SIGNATURE", "\u20ac" * 120)
     try:
-        text = telemetry.status("d" * 48, state, Outbox(), -120, None, 0)
+        text = telemetry.status("d" * 48, {}, Link(reasons, "b" * 120), Outbox(), -120, None, 0)
         assert len(text.encode()) < 1024, len(text.encode())
         said = json.loads(text)
-        assert sorted(said) == sorted(FIELDS + ["outbox"])
+        assert sorted(said) == sorted(FIELDS + ["outbox", "broker", "handshake_ms", "reconnects"])
         assert said["trouble"]["code"] == said["last_error"]["code"] == "CERT_WEAK_SIGNATURE"
+        text = telemetry.status("d" * 48, {}, Link(reasons, "b" * 253), Outbox(), -120, None, 0)
+        assert len(text.encode()) < 1024 and json.loads(text)["outbox"]["depth"] == 7
         health._error = ("DNS", "short")
         kept.data["fact"] = "short too"
-        state["reconnects"] = {}
-        said = json.loads(telemetry.status("d", state))
+        said = say(link=Link({}), outbox=Outbox())
         assert said["trouble"]["fact"] == "short" and said["last_error"]["fact"] == "short too"
     finally:
         health._error = None

@@ -1,0 +1,119 @@
+"""What commands do to the gateway. Loaded only where the configuration allows any."""
+
+from . import health, memory
+from .commands import Commands, answer
+from .errors import RootletError, unload
+from .start import log
+
+_UPDATE_MS = 120000  # longest silence of an update; while it waits for the network it is heard
+
+
+class Remote:
+    """Takes commands from the broker, answers them, and leaves the connection for those that end in a restart.
+
+    Args: gateway: gateway.Gateway; its `told` set to None makes it publish its status.
+    """
+
+    def __init__(self, gateway):
+        self._gateway = gateway
+        self._reply = gateway._topic("reply")
+        self._text = None  # an answer that has not gone out
+        self._pid = 0
+        self._leaving: tuple = ()  # (command, its id, its arguments)
+        table = {"status": self._status, "interval": self._interval, "rotate": self._rotate}
+        table["update"] = lambda number, args: self._leave("update", number, args)
+        table["reboot"] = lambda number, args: self._leave("reboot", number, args)
+        self.topic = gateway._topic("cmd")
+        self.commands = Commands(self.topic.encode(), gateway.settings["mqtt"]["commands"], table)
+
+    def subscribe(self):
+        """Ask the broker for commands. One that gives none costs the commands, not the readings."""
+        try:
+            self._gateway.link.client.subscribe(self.topic, 1)
+        except RootletError as e:
+            if e.code != "MQTT_SUBSCRIBE":
+                raise
+            log("error", e)
+
+    def turn(self):
+        """To be called often while connected. Returns whether leave() is to be called. Raises RootletError MQTT_*."""
+        client = self._gateway.link.client
+        if self._leaving:
+            return self._pid not in client.inflight  # the answer has arrived
+        self._text = self._text or self.commands.step()
+        if self._text:
+            self._pid = client.publish(self._reply, self._text, qos=1, keep=False)
+            self._gateway.link._expect()
+            self._text = None
+        return False
+
+    async def leave(self):
+        """Do what needs the connection to be closed: a restart, or an update before it.
+
+        Returns where the update fails; the answer that says so goes out with the next connection.
+        """
+        gateway = self._gateway
+        client = gateway.link.client
+        name, number, args = self._leaving
+        self._leaving = ()
+        try:
+            client.publish(gateway._topic("status"), '{"status": "offline", "why": "%s"}' % name, retain=True, qos=1)
+            client.flush()
+            client.disconnect()
+        except RootletError as e:
+            log("error", e)  # the broker will find out by itself
+            client.close()
+        gateway.outbox.flush()
+        if name == "update" and not await self._updated(number, args["url"]):
+            return
+        log("gateway", "restart by a command: " + name)
+        gateway.outbox.flush()
+        import machine
+
+        health.restarts(name)
+        machine.reset()
+
+    async def _updated(self, number, url):
+        """Fetch an update. Returns whether to restart for it."""
+        gateway = self._gateway
+        memory.reserve(gateway.board.get("tls"))
+        health.feed("", _UPDATE_MS)
+        from . import update
+
+        try:
+            await update.fetch(url, gateway.trust, gateway.settings, gateway.board, log)
+            return True
+        except RootletError as e:
+            log("error", e)
+            self._text = answer(number, "update", e)
+            return False
+        finally:
+            for module in ("update", "https", "http1"):
+                unload(module)
+
+    def _leave(self, name, number, args):
+        self._leaving = (name, number, args)
+
+    def _status(self, number, args):
+        self._gateway.told = None
+
+    def _interval(self, number, args):
+        for row in self._gateway.settings["sensors"]:
+            if row["name"] == args["sensor"]:
+                row["every_s"] = args["every_s"]
+                return
+        raise RootletError("COMMAND", "there is no such sensor")
+
+    def _rotate(self, number, args):
+        from . import rotation, slots
+
+        slot = args["slot"]
+        try:
+            if not slots.complete(slot) or not slots.tried(slot):
+                raise RootletError("SLOT", "slot %s is not filled and tried" % slot)
+            rotation.switch(slot)
+        except OSError as e:
+            raise RootletError("SLOT", "flash: %s" % e) from None
+        finally:
+            unload("rotation")
+        self._leave("rotate", number, args)
