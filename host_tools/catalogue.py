@@ -437,9 +437,14 @@ ENTRIES = {
         (
             "User or password are wrong, or missing where anonymous users are not allowed (reasons 4 and 5).",
             "The broker's ACL does not allow this client id (reasons 2 and 5).",
-            "The broker is overloaded or starting (reason 3), or speaks another version of MQTT (reason 1).",
+            "The broker speaks another version of MQTT (reason 1).",
         ),
         "reason 5: not authorised, client id 'pico1'",
+    ),
+    "MQTT_UNAVAILABLE": Entry(
+        "mqtt",
+        ("The broker is starting, stopping or overloaded (reason 3).",),
+        "reason 3: server unavailable, client id 'pico1'",
     ),
     "MQTT_PACKET": Entry(
         "mqtt",

@@ -52,6 +52,7 @@ CATALOGUE = {
     "HTTP_REDIRECTS": "too many redirects|check the server's redirects",
     "HTTP_JSON": "the response is not JSON|check the URL",
     "MQTT_REFUSED": "the broker refused the connection|check user, password, client id and the broker's ACL",
+    "MQTT_UNAVAILABLE": "the broker takes no connections now|see the broker's log; the board tries again by itself",
     "MQTT_PACKET": "the broker sent an invalid packet|check that the port speaks MQTT 3.1.1",
     "MQTT_TOO_LARGE": "the MQTT packet is larger than allowed|send less per message",
     "MQTT_TIMEOUT": "the broker did not answer in time|check the broker and the network",

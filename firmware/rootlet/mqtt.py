@@ -6,47 +6,9 @@ from umqtt.simple import MQTTClient
 
 from . import tls
 from .errors import RootletError
+from .packets import LARGEST, connect_packet, length, publish_packet, text
 
 _REFUSALS = ("", "protocol version", "client id", "server unavailable", "user or password", "not authorised")
-_MAX_PACKET = 16384
-
-
-def _length(n):
-    """Remaining length (MQTT 3.1.1 section 2.2.3) as bytes."""
-    out = bytearray()
-    while True:
-        n, low = n >> 7, n & 0x7F
-        out.append(low | 0x80 if n else low)
-        if not n:
-            return bytes(out)
-
-
-def _text(s):
-    s = s.encode() if isinstance(s, str) else s
-    if len(s) > 65535:
-        raise RootletError("MQTT_TOO_LARGE", "a string of %d bytes" % len(s))
-    return struct.pack("!H", len(s)) + s
-
-
-def connect_packet(client_id, user, password, keepalive, will, clean):
-    """A CONNECT packet (section 3.1).
-
-    Args: will: (topic, payload, retain, qos) or None. keepalive: seconds, 0 to 65535. clean: clean session.
-    """
-    flags = 2 if clean else 0
-    payload = _text(client_id)
-    if will:
-        topic, message, retain, qos = will
-        flags |= 4 | qos << 3 | bool(retain) << 5
-        payload += _text(topic) + _text(message)
-    if user is not None:
-        flags |= 0x80
-        payload += _text(user)
-        if password is not None:
-            flags |= 0x40
-            payload += _text(password)
-    body = b"\x00\x04MQTT\x04" + bytes((flags,)) + struct.pack("!H", keepalive) + payload
-    return b"\x10" + _length(len(body)) + body
 
 
 class Client(MQTTClient):
@@ -66,14 +28,15 @@ class Client(MQTTClient):
         self.window = window
         self.timeout_ms = timeout_ms
         self.pid = 0
-        self.inflight: dict = {}  # packet id -> PUBLISH packet, until its PUBACK
+        self.inflight: dict = {}  # packet id -> PUBLISH packet (None: its owner holds it), until its PUBACK
         self.on_ack = None
         self._granted = None
 
     def connect(self, clean_session=True):
         """Connect, and send again, marked DUP, what was not acknowledged before.
 
-        Returns whether the broker kept a session. Raises RootletError MQTT_REFUSED, MQTT_PACKET and tls.connect's.
+        Returns whether the broker kept a session. Raises RootletError MQTT_REFUSED, MQTT_UNAVAILABLE, MQTT_PACKET and
+        tls.connect's.
         """
         will = (self.lw_topic, self.lw_msg, self.lw_retain, self.lw_qos) if self.lw_topic else None
         hello = connect_packet(self.client_id, self.user, self.pswd, self.keepalive, will, clean_session)
@@ -85,8 +48,13 @@ class Client(MQTTClient):
                 raise RootletError("MQTT_PACKET", "no CONNACK, but %r" % reply)
             if reply[3]:
                 reason = _REFUSALS[reply[3]] if reply[3] < len(_REFUSALS) else "unknown"
-                raise RootletError("MQTT_REFUSED", "reason %d: %s, client id '%s'" % (reply[3], reason, self.client_id))
-            for packet in self.inflight.values():
+                code = "MQTT_UNAVAILABLE" if reply[3] == 3 else "MQTT_REFUSED"
+                raise RootletError(code, "reason %d: %s, client id '%s'" % (reply[3], reason, self.client_id))
+            for pid in [pid for pid in self.inflight if self.inflight[pid] is None]:
+                del self.inflight[pid]
+            # In the order they were sent first: a dict of MicroPython has none.
+            for pid in sorted(self.inflight, key=lambda pid: (pid - self.pid - 1) % 65535):
+                packet = self.inflight[pid]
                 packet[0] |= 8
                 self._call(self.sock.write, packet)
         except RootletError:
@@ -114,31 +82,24 @@ class Client(MQTTClient):
             self.pid = self.pid % 65535 + 1
         return self.pid
 
-    def publish(self, topic, msg, retain=False, qos=0):
+    def publish(self, topic, msg, retain=False, qos=0, dup=False, keep=True):
         """Send a message in one TLS record.
 
         With QoS 1 it waits only while `window` messages are unacknowledged; flush() waits for the rest.
-        Args: topic, msg: str or bytes, together at most 16 KB. qos: 0 or 1.
+        Args: topic, msg: str or bytes, together at most 16 KB. qos: 0 or 1. dup: it may have been sent before.
+            keep: hold the packet until it is acknowledged, so that connect() sends it again; else the caller does.
         Returns the packet id, 0 for QoS 0. Raises RootletError MQTT_*.
         """
         topic = topic.encode() if isinstance(topic, str) else topic
         msg = msg.encode() if isinstance(msg, str) else msg
-        size = 2 + len(topic) + len(msg) + (2 if qos else 0)
-        if size > _MAX_PACKET:
-            raise RootletError("MQTT_TOO_LARGE", "%d bytes, at most %d" % (size, _MAX_PACKET))
-        while qos and len(self.inflight) >= self.window:
-            self._call(self.wait_msg)
-        packet = bytearray((0x30 | qos << 1 | bool(retain),))
-        packet.extend(_length(size))
-        packet.extend(struct.pack("!H", len(topic)))
-        packet.extend(topic)
         pid = 0
         if qos:
+            while len(self.inflight) >= self.window:
+                self._call(self.wait_msg)
             pid = self._next_pid()
-            packet.extend(struct.pack("!H", pid))
-        packet.extend(msg)
+        packet = publish_packet(topic, msg, retain, qos, pid, dup)
         if qos:
-            self.inflight[pid] = packet
+            self.inflight[pid] = packet if keep else None
         self._call(self._write, packet)
         return pid
 
@@ -159,8 +120,10 @@ class Client(MQTTClient):
         if op == 0x40:
             self._expect_length(2)
             pid = struct.unpack("!H", self.sock.read(2))[0]
-            if self.inflight.pop(pid, None) is not None and self.on_ack:
-                self.on_ack(pid)
+            if pid in self.inflight:
+                del self.inflight[pid]
+                if self.on_ack:
+                    self.on_ack(pid)
         elif op == 0x90:
             self._expect_length(3)
             self._granted = struct.unpack("!HB", self.sock.read(3))
@@ -182,8 +145,8 @@ class Client(MQTTClient):
                 break
         else:
             raise RootletError("MQTT_PACKET", "length of more than four bytes")
-        if n > _MAX_PACKET:
-            raise RootletError("MQTT_TOO_LARGE", "%d bytes received, at most %d" % (n, _MAX_PACKET))
+        if n > LARGEST:
+            raise RootletError("MQTT_TOO_LARGE", "%d bytes received, at most %d" % (n, LARGEST))
         return n
 
     def check_msg(self):
@@ -200,9 +163,9 @@ class Client(MQTTClient):
         if self.cb is None:
             raise RootletError("MQTT_SUBSCRIBE", "set_callback comes first")
         pid = self._next_pid()
-        body = struct.pack("!H", pid) + _text(topic) + bytes((qos,))
+        body = struct.pack("!H", pid) + text(topic) + bytes((qos,))
         self._granted = None
-        self._call(self._write, b"\x82" + _length(len(body)) + body)
+        self._call(self._write, b"\x82" + length(len(body)) + body)
         while self._granted is None or self._granted[0] != pid:
             self._call(self.wait_msg)
         if self._granted[1] == 0x80:

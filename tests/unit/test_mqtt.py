@@ -36,16 +36,6 @@ def refused(code, function, *args, **named):
     assert e.value.code == code, e.value
 
 
-def test_connect_packet_says_everything():
-    packet = mqtt.connect_packet("id", "user", "pass", 60, ("t", b"gone", True, 1), True)
-    assert packet == (
-        b"\x10\x25\x00\x04MQTT\x04\xee\x00\x3c\x00\x02id\x00\x01t\x00\x04gone\x00\x04user\x00\x04pass"[:1]
-        + bytes((len(packet) - 2,))
-        + b"\x00\x04MQTT\x04\xee\x00\x3c\x00\x02id\x00\x01t\x00\x04gone\x00\x04user\x00\x04pass"
-    )
-    assert mqtt.connect_packet("", None, None, 0, None, False) == b"\x10\x0c\x00\x04MQTT\x04\x00\x00\x00\x00\x00"
-
-
 @pytest.mark.parametrize("size", [0, 100, 113, 114, 127, 128, 5000, 16250])
 def test_publish_is_one_write_with_the_right_length(dial, size):
     client = dial()
@@ -88,6 +78,37 @@ def test_unacknowledged_messages_are_sent_again_marked_dup(dial):
     assert not client.inflight
 
 
+def test_what_is_sent_again_keeps_its_order(dial):
+    client = dial(stalls=True, window=64)
+    client.pid = 65500
+    for i in range(60):
+        client.publish("t", b"%02d" % i, qos=1)
+    client.close()
+    dial(client=client, stalls=True)
+    again = bytes(client.fake.sent)
+    assert [int(again[i + 7 : i + 9]) for i in range(0, len(again), 9)] == list(range(60))
+
+
+def test_what_its_owner_holds_is_not_sent_again(dial):
+    client = dial(stalls=True)
+    client.publish("t", b"mine", qos=1, keep=False)
+    client.publish("t", b"kept", qos=1)
+    assert client.fake.sent[0] == 0x32
+    client.close()
+    dial(b"\x40\x02\x00\x01\x40\x02\x00\x02", client=client)
+    acked = []
+    client.on_ack = acked.append
+    assert bytes(client.fake.sent).count(b"kept") == 1 and b"mine" not in client.fake.sent
+    client.flush()
+    assert acked == [2]
+
+
+def test_dup_as_the_caller_says(dial):
+    client = dial(stalls=True)
+    client.publish("t", b"", qos=1, dup=True, keep=False)
+    assert client.fake.sent[0] == 0x3A
+
+
 def test_packet_ids_wrap_and_skip_those_on_their_way(dial):
     client = dial(stalls=True)
     client.pid = 65534
@@ -96,7 +117,10 @@ def test_packet_ids_wrap_and_skip_those_on_their_way(dial):
     assert client.publish("t", b"", qos=1) == 2
 
 
-@pytest.mark.parametrize(("reply", "code"), [(b"\x20\x02\x00\x05", "MQTT_REFUSED"), (b"HTTP", "MQTT_PACKET")])
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [(b"\x20\x02\x00\x05", "MQTT_REFUSED"), (b"\x20\x02\x00\x03", "MQTT_UNAVAILABLE"), (b"HTTP", "MQTT_PACKET")],
+)
 def test_a_broker_that_says_no(dial, reply, code):
     refused(code, dial, connack=reply)
 
