@@ -28,15 +28,19 @@ LINES = [
 ]  # fmt: skip
 HEADERS = [
     b"Content-Length: 5", b"Content-Length: 6", b"Content-Length: 0", b"Content-Length: 99999999999",
-    b"Content-Length: -1", b"Content-Length: 5, 5", b"Content-Length: 601", b"Content-Length: \xd9\xa5", b"content-length:5",
+    b"Content-Length: -1", b"Content-Length: 5, 5", b"Content-Length: 601", b"Content-Length: \xd9\xa5",
+    b"content-length:5",
     b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: Chunked",
-    b"Location: /other", b"Location: https://host.example/b", b"Location: http://host.example/", b"Location: //x:99999/",
-    b"Location: https://us\xc3\xa9r@h/", b"Location: ?", b"Content-Type: application/json", b"X: y", b"X : y", b" folded",
+    b"Location: /other", b"Location: https://host.example/b", b"Location: http://host.example/",
+    b"Location: //x:99999/",
+    b"Location: https://us\xc3\xa9r@h/", b"Location: ?", b"Content-Type: application/json", b"X: y", b"X : y",
+    b" folded",
     b"no colon", b": empty", b"X-Long: " + b"x" * 2000, b"Location: /" + b"x" * 1100, b"X-\x00: y", b"\xff\xfe: \xff",
 ]  # fmt: skip
 BODIES = [
     b"hello", b"[1,2]", b"5\r\nhello\r\n0\r\n\r\n", b"5;a=b\r\n[1,2]\r\n0\r\nTrail: er\r\n\r\n", b"", b"x" * 700,
-    b"FFFFFFFF\r\nhello", b"100000000\r\nhello", b"-5\r\nhello", b"5\r\nhello!\r\n0\r\n\r\n", b"0\r\n" + b"T: r\r\n" * 40,
+    b"FFFFFFFF\r\nhello", b"100000000\r\nhello", b"-5\r\nhello", b"5\r\nhello!\r\n0\r\n\r\n",
+    b"0\r\n" + b"T: r\r\n" * 40,
     b"1\r\nx\r\n" * 90 + b"0\r\n\r\n", b"1" * 1500,
 ]  # fmt: skip
 SOUND = [
