@@ -6,16 +6,18 @@ from collections import Counter
 
 import pytest
 
-from rootlet import mqtt, tls
+from rootlet import mqtt, packets, tls
 from rootlet.errors import RootletError
 from rootlet.stream import Stream
 from tests.fuzz import mutate
 from tests.fuzz.mutate import INPUTS, Wire, remaining
 
-CODES = {"MQTT_PACKET", "MQTT_CLOSED", "MQTT_TOO_LARGE", "MQTT_TIMEOUT", "MQTT_REFUSED", "MQTT_SUBSCRIBE"}
+CODES = {
+    "MQTT_PACKET", "MQTT_CLOSED", "MQTT_TOO_LARGE", "MQTT_TIMEOUT", "MQTT_REFUSED", "MQTT_UNAVAILABLE", "MQTT_SUBSCRIBE",
+}  # fmt: skip
 CONNACK = b"\x20\x02\x00\x00"
 PINGRESP = b"\xd0\x00"
-LARGEST = 4 * mqtt._MAX_PACKET  # the packet as read, its topic and message, and the buffer it came in
+LARGEST = 4 * packets.LARGEST  # the packet as read, its topic and message, and the buffer it came in
 
 
 def puback(pid):
@@ -96,9 +98,10 @@ def inputs(count, seed=3110):
 
 
 class Session:
-    """A client with its window of 2, what it sent, and what it was told."""
+    """A client with its window of 2, what it sent, and what it was told. keep: who holds what is on its way."""
 
-    def __init__(self, patch):
+    def __init__(self, patch, keep):
+        self.keep = keep
         self.client = mqtt.Client("me", "broker", 8883, None, window=2)
         self.client.on_ack = self._acked
         self.client.set_callback(self._got)
@@ -124,7 +127,7 @@ class Session:
                 # An identifier is known only when publish returns, but the packet is on its way before.
                 self.sent.append(client.pid % 65535 + 1)
                 try:
-                    client.publish("t", b"message", qos=1)
+                    client.publish("t", b"message", qos=1, keep=self.keep)
                 except RootletError:
                     if self.sent[-1] not in client.inflight:
                         self.sent.pop()
@@ -150,6 +153,10 @@ class Session:
         wire = Wire([CONNACK, *(puback(pid) for pid in left)])
         self._patch(lambda host, port, hello, trust, timeout: Stream(wire, wire, host, 1000))
         client.connect()
+        if not self.keep:
+            assert not client.inflight and not wire.sent, "what the client does not hold is not its to send"
+            client.close()
+            return
         assert len(wire.sent) == len(left)
         assert all(packet[0] == 0x3A for packet in wire.sent), "sent again, marked DUP"
         client.flush()
@@ -163,13 +170,13 @@ def session(monkeypatch):
         tls.connect = connect
 
     monkeypatch.setattr(tls, "connect", None)  # put back afterwards
-    return lambda: Session(patch)
+    return lambda keep=True: Session(patch, keep)
 
 
 def test_anything_a_broker_sends_ends_in_a_documented_error(session):
     tally = Counter()
     for i, (incoming, stalls) in enumerate(inputs(INPUTS)):
-        one = session()
+        one = session(keep=i % 4 > 0)
         try:
             if i % 50:
                 code = one.run(incoming, stalls)
