@@ -13,7 +13,8 @@ from tests.fuzz import mutate
 from tests.fuzz.mutate import INPUTS, Wire, remaining
 
 CODES = {
-    "MQTT_PACKET", "MQTT_CLOSED", "MQTT_TOO_LARGE", "MQTT_TIMEOUT", "MQTT_REFUSED", "MQTT_UNAVAILABLE", "MQTT_SUBSCRIBE",
+    "MQTT_PACKET", "MQTT_CLOSED", "MQTT_TOO_LARGE", "MQTT_TIMEOUT", "MQTT_REFUSED", "MQTT_UNAVAILABLE",
+    "MQTT_SUBSCRIBE",
 }  # fmt: skip
 CONNACK = b"\x20\x02\x00\x00"
 PINGRESP = b"\xd0\x00"
