@@ -158,8 +158,8 @@ def main():
             CODES[e.code] = CODES.get(e.code, 0) + 1
             closed(client)
             through.broken()
+    tell(connections, through.acked)
     client.disconnect()
-    tell(connections + 1, through.acked)
     print("end", json.dumps({"made": through.made, "acked": through.acked, "connections": connections, "codes": CODES,
                              "ms": time.ticks_diff(time.ticks_ms(), began)}))  # fmt: skip
 
