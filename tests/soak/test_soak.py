@@ -1,7 +1,8 @@
 """A board's memory over hundreds of thousands of messages and hundreds of broken connections does not shrink.
 
-The virtual board is an ESP32, on which TLS takes nothing of this heap either, with 128 KiB of it; it speaks to a real Mosquitto by mutual TLS, through a proxy that breaks the
-connection at random places in random ways; now and then the broker itself is killed and started again.
+The virtual board is an ESP32, on which TLS takes nothing of this heap either, with 128 KiB of it. It speaks to a real
+Mosquitto by mutual TLS, through a proxy that breaks the connection at random places in random ways; now and then the
+broker itself is killed and started again.
 
 ROOTLET_SOAK_PUBLISHES and ROOTLET_SOAK_RECONNECTS give its length.
 """
