@@ -18,8 +18,11 @@ from host_tools.servers import HttpsServer
 from host_tools.sim.board import VirtualBoard
 
 CORE_LIMIT = 60 * 1024  # what joins, sets the clock, verifies, reads and publishes
-SIZE_LIMIT = 72 * 1024  # with what a gateway may also use
-_EXTRAS = ("store", "pick", "psk", "slots", "rotation", "trees", "health", "kept", "watchdog", "crash", "leds")
+SIZE_LIMIT = 104 * 1024  # with what a gateway may also use
+_EXTRAS = (
+    "store", "pick", "psk", "slots", "rotation", "trees", "health", "kept", "watchdog", "crash", "leds", "outbox",
+    "commands", "telemetry", "update", "manifest", "signature",
+)  # fmt: skip
 _SCRIPT = Path(__file__).parent / "sim" / "bench_mqtt.py"
 _ROOTS_SCRIPT = Path(__file__).parent / "sim" / "bench_roots.py"
 PEEK_LIMIT = 0.3

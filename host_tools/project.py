@@ -457,7 +457,8 @@ class _Fleet:
 
 def _typed(path: toml_lines.Path, cell: str) -> Any:
     tables = {"wifi": board_config._NETWORK if "networks" in path else board_config._WIFI, "clock": board_config._CLOCK,
-              "https": board_config._HTTPS, "mqtt": board_config._MQTT, "sensors": board_config._SENSOR}  # fmt: skip
+              "https": board_config._HTTPS, "mqtt": board_config._MQTT, "outbox": board_config._OUTBOX,
+              "sensors": board_config._SENSOR}  # fmt: skip
     check = next((row[1] for row in tables.get(str(path[0]), ()) if row[0] == path[-1]), None)
     for kind in (str, int, float):
         try:

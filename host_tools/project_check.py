@@ -65,6 +65,7 @@ _BOARD_TABLES: dict[str, tuple[Row, ...]] = {
     "clock": _board_rows(board._CLOCK),
     "https": _board_rows(board._HTTPS),
     "mqtt": _board_rows(board._MQTT, (*_OF_BROKER, *_BY_AUTH)),
+    "outbox": _board_rows(board._OUTBOX),
 }
 _LISTS: dict[str, tuple[tuple[Row, ...], tuple[str, ...]]] = {
     "networks": (_board_rows(board._NETWORK), ("ssid",)),

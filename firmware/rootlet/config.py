@@ -30,6 +30,13 @@ def _country(v):
     return isinstance(v, str) and len(v) == 2 and all("A" <= c <= "Z" for c in v)
 
 
+def _number(low, high):
+    def check(v):
+        return isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= high
+
+    return check
+
+
 def _whole(low, high):
     def check(v):
         return isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
@@ -85,6 +92,8 @@ _TOP: tuple = (
     ("watchdog_s", lambda v: _whole(0, 3600)(v) and not 0 < v < 30, 60, "0 for none, or 30 to 3600 seconds"),
     ("https", _dict, None, "an object with url"),
     ("mqtt", _dict, _NEEDED, "an object with host, port, …"),
+    ("outbox", _dict, {}, "an object with mode, max_bytes, …"),
+    ("update", _dict, None, "an object with key"),
     ("sensors", lambda v: isinstance(v, list) and 0 < len(v) <= 32, _NEEDED, "a list of 1 to 32 sensors"),
 )
 _WIFI = (
@@ -120,7 +129,7 @@ _HTTPS = (
     ("max_bytes", _whole(1, 16777216), 262144, "1 to 16777216 bytes"),
     _PINS,
 )
-_MQTT = (
+_MQTT: tuple = (
     (
         "host",
         _ascii,
@@ -136,8 +145,21 @@ _MQTT = (
     ("keepalive_s", _whole(5, 65535), 60, "5 to 65535 seconds"),
     ("topic", _topic, "rootlet/{device}/{sensor}", "text without '#' and '+'; {device} and {sensor} are filled in"),
     ("qos", _whole(0, 1), 1, "0 or 1"),
-    ("queue", _whole(1, 1000), 64, "1 to 1000 readings kept while offline"),
+    ("queue", _whole(1, 1000), 64, "1 to 1000 readings held in RAM"),
+    ("brokers", lambda v: isinstance(v, list) and len(v) <= 3, [], "a list of at most 3 more brokers"),
+    ("session", _one_of("clean", "persistent"), "clean", "clean or persistent"),
+    ("window", _whole(1, 64), 16, "1 to 64 messages on their way at once"),
+    ("retry_first_s", _number(0.1, 3600), 4, "0.1 to 3600 seconds"),
+    ("retry_longest_s", _number(0.1, 86400), 60, "0.1 to 86400 seconds"),
+    ("failback_s", _whole(10, 432000), 900, "10 to 432000 seconds"),
     _PINS,
+)
+_BROKER: tuple = (_MQTT[0], _MQTT[1])
+_OUTBOX = (
+    ("mode", _one_of("flash", "ram"), "flash", "flash or ram"),
+    ("max_bytes", _whole(4096, 1048576), 65536, "4096 to 1048576 bytes of the flash"),
+    ("hold_s", _number(0, 3600), 10, "0 to 3600 seconds that a reading may wait in RAM alone"),
+    ("full", _one_of("drop_oldest", "keep_latest"), "drop_oldest", "drop_oldest or keep_latest"),
 )
 _SENSOR = (
     ("kind", _one_of(*SENSOR_KINDS), _NEEDED, "one of " + ", ".join(SENSOR_KINDS)),
@@ -145,7 +167,7 @@ _SENSOR = (
     ("pin", _whole(0, 60), None, "a GPIO number"),
     (
         "every_s",
-        lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0.05 <= v <= 86400,
+        _number(0.05, 86400),
         10,
         "0.05 to 86400 seconds",
     ),
@@ -231,6 +253,8 @@ def check(data):
     if out["https"] is not None:
         out["https"] = _section(out["https"], _HTTPS, "https.")
     out["mqtt"] = mqtt = _section(out["mqtt"], _MQTT, "mqtt.")
+    mqtt["brokers"] = _objects(mqtt["brokers"], _BROKER, "mqtt.brokers")
+    out["outbox"] = _section(out["outbox"], _OUTBOX, "outbox.")
     for one, other in (("cert", "key"), ("key", "cert"), ("password", "user")):
         if mqtt[one] is not None and mqtt[other] is None:
             raise RootletError("CONFIG", "mqtt.%s is given without mqtt.%s" % (one, other), "give both, or neither")

@@ -149,8 +149,8 @@ async def _connect():
 
     g = gateway.Gateway(settings, hardware)
     await g._online()
-    g.client.connect()
-    g.client.disconnect()
+    g.link.connect()
+    g.link.client.disconnect()
 
 
 def trial(slot):

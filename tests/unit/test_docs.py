@@ -48,6 +48,7 @@ def test_every_configuration_key_is_in_the_readme_or_a_page():
         ("clock.", config._CLOCK),
         ("mqtt.", config._MQTT),
         ("https.", config._HTTPS),
+        ("outbox.", config._OUTBOX),
     ):
         for row in rows:
             assert f"`{section}{row[0]}`" in readme, section + row[0]
