@@ -4,7 +4,7 @@ The virtual board is an ESP32, on which TLS takes nothing of this heap either, w
 Mosquitto by mutual TLS, through a proxy that breaks the connection at random places in random ways; now and then the
 broker itself is killed and started again.
 
-ROOTLET_SOAK_PUBLISHES and ROOTLET_SOAK_RECONNECTS give its length.
+ROOTLET_SOAK_PUBLISHES and ROOTLET_SOAK_RECONNECTS give its length (2,000,000 and 5,000: about two minutes each way).
 """
 
 import contextlib
@@ -27,15 +27,14 @@ from host_tools import ca, certs, deploy
 from host_tools.broker import Broker, choose
 from host_tools.failure import Failure
 from host_tools.mpy import compile_source
-from host_tools.paths import FIRMWARE
 from host_tools.sim.board import VirtualBoard
 
-PUBLISHES = int(os.environ.get("ROOTLET_SOAK_PUBLISHES", "20000"))
-RECONNECTS = int(os.environ.get("ROOTLET_SOAK_RECONNECTS", "40"))
+PUBLISHES = int(os.environ.get("ROOTLET_SOAK_PUBLISHES", "50000"))
+RECONNECTS = int(os.environ.get("ROOTLET_SOAK_RECONNECTS", "125"))
 BOARD = "esp32_generic"
 HEAP = 128 * 1024
 LOSS_ALLOWED = 1024  # bytes over the whole run
-LARGEST_NEEDED = 1024
+LARGEST_NEEDED = 16717  # bytes in one piece, as TLS on a Pico W asks for
 BYTES_EACH = 64 + 2 + 18 + 2 + 2 + 29  # payload, header, topic, its length, identifier; a TLS record round it
 HANDSHAKE = 1500  # bytes of the client
 ON_BOARD = Path(__file__).parent / "on_board.py"
@@ -251,6 +250,4 @@ def test_free_heap_does_not_trend_down(pki, tmp_path, through):
         choose("mosquitto")
     except Failure:
         pytest.skip("Mosquitto is not installed and could not be")
-    if through != "client" and not (FIRMWARE / "rootlet" / "outbox.py").exists():
-        pytest.skip("there is no outbox yet")
     judged(soak(pki, tmp_path, through, PUBLISHES, RECONNECTS), PUBLISHES)
