@@ -5,7 +5,7 @@ The limit is a bare loop: packets framed beforehand, one write each, acknowledge
 
 import gc
 
-gc.threshold(8192)  # the heap stays in one piece
+gc.threshold(8192)  # while all is loaded: the heap stays in one piece
 
 import json
 import select
@@ -128,15 +128,21 @@ gc.collect()
 TRUST = trust.load("trust_roots", lambda: JOB["now"], board.load()["tls"]).with_identity(
     "device.crt.der", "device.key.der"
 )
+gc.threshold(-1)
 result = {"free_bytes": gc.mem_free()}
 result["stock"] = stock(JOB["stock_count"])
 gc.collect()
 result["window_1"] = rootlet(JOB["count"], 1)
 gc.collect()
-result["window_16"] = rootlet(JOB["count"], 16)
-gc.collect()
-result["raw"] = raw(JOB["count"], 16)
-for mode in ("ram", "flash"):
-    gc.collect()
-    result["outbox_" + mode] = through_outbox(JOB["count"], mode)
+# In turn, several times, the best of each: something else may have the machine for a moment.
+WAYS = {
+    "raw": lambda: raw(JOB["count"], 16),
+    "window_16": lambda: rootlet(JOB["count"], 16),
+    "outbox_ram": lambda: through_outbox(JOB["count"], "ram"),
+    "outbox_flash": lambda: through_outbox(JOB["count"], "flash"),
+}
+for _ in range(JOB["rounds"]):
+    for name in WAYS:
+        gc.collect()
+        result[name] = max(result.get(name, 0), WAYS[name]())
 print("result", json.dumps(result))
