@@ -66,8 +66,8 @@ def _publish(folder: Path, engine: str) -> dict[str, Any]:
     device = authority.issue_device("bench")
     roots = certs.embed([authority.cert_pem], folder / "trust_roots.py")
     with Broker(server.cert_pem, server.key_pem, authority.cert_pem, workdir=folder, engine=engine) as broker:
-        job = {"host": "localhost", "port": broker.port, "now": int(time.time()), "stock_count": 100, "count": 4000, "rounds": 5}
-        job["mqtt"] = _settings(broker.port)
+        job: dict[str, Any] = {"host": "localhost", "port": broker.port, "now": int(time.time())}
+        job |= {"stock_count": 100, "count": 4000, "rounds": 5, "mqtt": _settings(broker.port)}
         [result] = _board(
             folder / "board", job, _SCRIPT, trust=roots.compiled, cert=device.cert_der, key=device.key_der
         )
