@@ -20,9 +20,9 @@ MESSAGES = [b"zero", b"one" * 60, b"two"]
 class Owner:
     """Has three messages to publish, and publishes again what was not acknowledged. keep: the client does that."""
 
-    def __init__(self, keep):
+    def __init__(self, keep, timeout_ms=20000):
         self.keep = keep
-        self.client = mqtt.Client("me", "broker", 8883, None, window=2, timeout_ms=3)
+        self.client = mqtt.Client("me", "broker", 8883, None, window=2, timeout_ms=timeout_ms)
         self.client.on_ack = self._acked
         self.client.set_callback(lambda topic, message: self.commands.append(message))
         self.commands = []
@@ -72,6 +72,7 @@ class Owner:
 
     def finish(self, monkeypatch):
         """A second connection, to a broker without faults that acknowledges whatever comes."""
+        self.client.timeout_ms = 20000
         assert self.talk(monkeypatch, Sound()) is None
         assert not self.client.inflight and not self.on_the_way
         assert sorted(self.acked) == sorted(MESSAGES), "each counted once"
@@ -147,7 +148,7 @@ def test_mqtt_at_every_byte_read(monkeypatch, name, keep):
     make, stalls, code = READ_FAULTS[name]
     whole = undisturbed(monkeypatch, keep)
     for offset in range(len(BROKER)):
-        owner = Owner(keep)
+        owner = Owner(keep, 3 if stalls else 20000)
         wire = FakeSocket([piece for piece in make(offset) if piece != b""], stalls=stalls)
         assert owner.talk(monkeypatch, wire) == code, offset
         if code is None:
@@ -164,7 +165,7 @@ def test_mqtt_at_every_byte_read(monkeypatch, name, keep):
 def test_mqtt_at_every_byte_written(monkeypatch, what, code, keep):
     whole = undisturbed(monkeypatch, keep)
     for offset in range(len(whole)):
-        owner = Owner(keep)
+        owner = Owner(keep, 3 if what == "stall" else 20000)
         wire = FakeSocket([BROKER], fault=(offset, what))
         assert owner.talk(monkeypatch, wire) == code, offset
         assert bytes(wire.sent) == (whole[:offset] if code else whole)
@@ -194,7 +195,7 @@ def get(monkeypatch, incoming, stalls=False):
     wire = FakeSocket([piece for piece in incoming if piece != b""], stalls=stalls)
     monkeypatch.setattr(tls, "connect", lambda host, port, hello, trust, timeout: Stream(wire, wire, host, timeout))
     try:
-        with https.get(URL, Trust([], lambda: 1795239001), timeout_ms=3 if stalls else 5000) as page:
+        with https.get(URL, Trust([], lambda: 1795239001), timeout_ms=3 if stalls else 20000) as page:
             assert page.status == 200
             return None, page.read()
     except RootletError as e:
