@@ -15,7 +15,7 @@ help:
 	@echo "make check   ruff and mypy only"
 	@echo "make bench   speed and size, as ratios to stock umqtt.simple"
 	@echo "make fuzz    long fuzzing of everything that reads bytes from outside"
-	@echo "make soak    an hour of the virtual board against a real broker, 200 deployments and 20,000 writes of the outbox cut off"
+	@echo "make soak    hours: 1,000 power cuts, 100 killed brokers, a fleet of 1,000, 15,000 broken connections, 200 deployments"
 	@echo "make clean   remove build/ and .venv/"
 
 setup: $(READY)
@@ -44,7 +44,7 @@ test: check
 bench: $(READY)
 	@$(BIN)/rootlet bench
 
-# Examples for each reader; inputs for the certificate reader and its judge (a million take two to three minutes).
+# Examples for each reader by hypothesis; inputs for each of the fast seeded ones (a million take two to six minutes each).
 FUZZ_EXAMPLES ?= 200000
 FUZZ_INPUTS ?= 1000000
 fuzz: $(READY)
@@ -52,8 +52,13 @@ fuzz: $(READY)
 
 soak: $(READY)
 	ROOTLET_SOAK_SECONDS=3600 $(BIN)/pytest tests/integration/test_gateway.py -k soak --timeout=4000
+	ROOTLET_SOAK_PUBLISHES=2000000 ROOTLET_SOAK_RECONNECTS=5000 $(BIN)/pytest tests/soak -s --timeout=4000
 	ROOTLET_DEPLOY_CUTS=200 $(BIN)/pytest tests/board/test_deploy_atomic.py -k random --timeout=4000
 	ROOTLET_OUTBOX_CUTS=20000 $(BIN)/pytest tests/unit -k "outbox and lost" --timeout=4000
+	ROOTLET_CHAOS_CUTS=1000 $(BIN)/pytest tests/chaos/test_power_cuts.py
+	ROOTLET_CHAOS_KILLS=100 $(BIN)/pytest tests/chaos/test_broker_kills.py
+	ROOTLET_CHAOS_KICKS_S=60 $(BIN)/pytest tests/chaos/test_bad_wires.py -k throws_out
+	ROOTLET_FLEET=1000 $(BIN)/pytest tests/integration/test_fleet.py --timeout=400
 
 clean:
 	rm -rf build $(VENV)

@@ -3,7 +3,6 @@
 import copy
 import csv
 import functools
-import math
 import re
 import shlex
 import tomllib
@@ -280,8 +279,6 @@ def _made(data: dict[str, Any], wish: _Wish, secrets: Secrets) -> Device:
         path = toml_lines.undotted(e.fact.split(" ")[0])
         raise _Bad(path, e.fact, e.fix) from None
     for i, sensor in enumerate(template["sensors"]):
-        if not math.isfinite(sensor.get("scale", 1)):
-            raise _Bad(("sensors", i, "scale"), "it is no finite number", "such as 0.1")
         _pin(board, sensor, ("sensors", i, "pin"))
     if (
         not trust.own_ca

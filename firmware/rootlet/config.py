@@ -65,7 +65,7 @@ def _pins(v):
 
 
 def _topic(v):
-    return _text(v, 200) and "#" not in v and "+" not in v
+    return _text(v, 200) and not [c for c in "#+\0" if c in v]
 
 
 def _commands(v):
@@ -94,7 +94,7 @@ _TOP: tuple = (
     ("clock", _dict, {}, "an object with servers, timeout_s"),
     ("trust", _device, "trust_roots", "the name of a cert module made by `rootlet certs embed`"),
     ("roots", _text, "roots.bin", "the file of a root store made by `rootlet certs store`"),
-    ("watchdog_s", lambda v: v == 0 or _whole(30, 3600)(v), 60, "0 for none, or 30 to 3600 seconds"),
+    ("watchdog_s", lambda v: _whole(0, 3600)(v) and not 0 < v < 30, 60, "0 for none, or 30 to 3600 seconds"),
     ("https", _dict, None, "an object with url"),
     ("mqtt", _dict, _NEEDED, "an object with host, port, …"),
     ("outbox", _dict, {}, "an object with mode, max_bytes, …"),
@@ -190,7 +190,12 @@ _SENSOR = (
         10,
         "0.05 to 86400 seconds",
     ),
-    ("scale", lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), 1, "a number"),
+    (
+        "scale",
+        lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and -1e9 <= v <= 1e9,
+        1,
+        "a number, at most 1e9",
+    ),
     ("unit", lambda v: _text(v, 16), None, 'text such as "V"'),
 )
 
@@ -225,7 +230,8 @@ def _section(data, rows, where):
         if key not in names:
             near = _close(key, names)
             fix = 'write "%s"' % near if near else "remove it; known here: " + ", ".join(names)
-            raise _wrong(where + key, data[key], "no such key", fix, known=False)
+            # Escaped and cut: a key may be anything at all.
+            raise _wrong(where + json.dumps(key)[1:-1][:60], data[key], "no such key", fix, known=False)
     out = {}
     for key, check, default, must in rows:
         if key not in data:
@@ -236,7 +242,8 @@ def _section(data, rows, where):
         value = data[key]
         # A key with no default may be given as null, which is the same as leaving it out.
         if not (value is None and default is None) and not check(value):
-            raise _wrong(where + key, value, "it must be " + must, "set %s to %s" % (where + key, must))
+            known = check is not _dict and key != "networks"  # text where a section belongs may be a password
+            raise _wrong(where + key, value, "it must be " + must, "set %s to %s" % (where + key, must), known)
         out[key] = value
     return out
 
@@ -295,6 +302,6 @@ def load(path="config.json"):
             data = json.load(f)
     except OSError:
         raise RootletError("CONFIG", "%s cannot be read" % path, "copy one to the board: `rootlet deploy`") from None
-    except ValueError:  # no JSON, or no text at all
+    except (ValueError, RuntimeError):  # no JSON, no text at all, or nested deeper than a host's reader goes
         raise RootletError("CONFIG", "%s is not valid JSON" % path, "check it with `python3 -m json.tool`") from None
     return check(data)

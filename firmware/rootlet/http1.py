@@ -2,6 +2,7 @@
 
 _HEAD_LIMIT = 16384  # bytes that may come before the body
 _KEPT_LIMIT = 4096  # of them kept as headers
+_EACH = 64  # what a header costs beside its bytes: thousands of tiny ones would fill the heap
 _LINE_LIMIT = 1024  # of a line kept; the rest of a longer one is passed over
 # Never passed over: they say where the body ends and where to go.
 _FRAMING = ("content-length", "transfer-encoding", "location")
@@ -61,7 +62,7 @@ class Parser:
                     line = line[:-1]
                 self._line = bytearray()
                 for b in line:
-                    if b in (0, 13):
+                    if (b < 32 and b != 9) or b == 127:
                         raise BadResponse("control character in a header")
                 return bytes(line), pos
             if len(line) < _LINE_LIMIT:
@@ -110,9 +111,9 @@ class Parser:
         if key in _FRAMING:
             if self._overlong or self.headers.get(key, text) != text:
                 raise BadResponse("bad " + key)
-        elif self._overlong or self._kept + len(line) > _KEPT_LIMIT:
+        elif self._overlong or self._kept + len(line) + _EACH > _KEPT_LIMIT:
             return
-        self._kept += len(line)
+        self._kept += len(line) + _EACH
         self.headers[key] = text
 
     def _choose_body(self):

@@ -94,7 +94,7 @@ class Response:
             return json.loads(self.read())
         except ValueError:
             kind = self.headers.get("content-type", "no type")
-            raise RootletError("HTTP_JSON", "%s: status %d, %s" % (self._place, self.status, kind)) from None
+            raise RootletError("HTTP_JSON", "%s: status %d, %r" % (self._place, self.status, kind[:60])) from None
 
     def close(self):
         """Close the connection; the body need not have been read."""

@@ -57,6 +57,7 @@ class VirtualBoard:
         board: id of a file in boards/.
         script: WiFi networks, sensors, clock and faults, as a dict or a JSON file (its format: `rootlet sim --help`).
         link: path for a link to the port, beside the one in a temporary folder.
+        heap_bytes: of the board's heap, where it is to be other than sim_heap_bytes of the board's file.
 
     A context manager; without `with`, call start() and stop(). Raises Failure on an unknown board, a bad script, or
     where MicroPython is not installed.
@@ -68,8 +69,10 @@ class VirtualBoard:
         board: str = "pico_w",
         script: Path | dict[str, Any] | None = None,
         link: Path | None = None,
+        heap_bytes: int | None = None,
     ) -> None:
         self._board = boards.load(board)
+        self._heap_bytes = heap_bytes or self._board["sim_heap_bytes"]
         self._script = read_script(script) if isinstance(script, Path) else dict(script or {})
         self._start_of_clock()
         self._micropython = find_micropython()
@@ -146,7 +149,7 @@ class VirtualBoard:
             start = self._start_of_clock() - self._live["jump_s"]
             state = {"unix": start, "at": now, "boot": now, "cause": cause, "rebooted": self._hung(folder)}
             (folder / "state.json").write_text(json.dumps(state))
-        return spawn(self._micropython, self._board["sim_heap_bytes"], self._files, folder, run_main)
+        return spawn(self._micropython, self._heap_bytes, self._files, folder, run_main)
 
     def _hung(self, folder: Path) -> Any:
         """What an interface hung by ("needs_reboot" of a network), before this hard reset or an earlier one."""

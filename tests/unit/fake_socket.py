@@ -4,14 +4,18 @@ import socket
 
 
 class FakeSocket:
-    """Gives `incoming` piece by piece (None means: nothing yet) and takes at most `room` bytes a write.
+    """Gives `incoming` piece by piece (None: nothing yet; an OSError is raised) and takes at most `room` bytes a write.
+
+    Where `fault` is given, (offset, what): once `offset` bytes are written, what comes next raises it (an OSError), is
+    not taken now (None), or is never taken ("stall").
 
     Written bytes are in `sent`, the sizes of the writes in `writes`. When the pieces are used up, it is at its end,
     or has nothing yet for ever (`stalls`).
     """
 
-    def __init__(self, incoming=(), room=1 << 20, busy_writes=False, stalls=False):
+    def __init__(self, incoming=(), room=1 << 20, busy_writes=False, stalls=False, fault=None):
         self.incoming = list(incoming)
+        self.fault = fault
         self.room = room
         self.sent = bytearray()
         self.writes = []
@@ -32,6 +36,8 @@ class FakeSocket:
         piece = self.incoming.pop(0)
         if piece is None:
             return None
+        if isinstance(piece, OSError):
+            raise piece
         size = min(len(buf), len(piece))
         buf[:size] = piece[:size]
         if size < len(piece):
@@ -43,6 +49,15 @@ class FakeSocket:
         if self._busy and self._turn % 2:
             return None
         part = bytes(data)[: self.room]
+        if self.fault:
+            left, what = self.fault[0] - len(self.sent), self.fault[1]
+            if left <= 0:
+                if what != "stall":
+                    self.fault = None
+                if isinstance(what, OSError):
+                    raise what
+                return None
+            part = part[:left]
         self.sent += part
         self.writes.append(len(part))
         return len(part)

@@ -61,7 +61,7 @@ def response(data, url="https://a.example/v1?key=SECRET"):
 
 def test_a_page_that_is_not_json_tells_what_it_is_and_keeps_the_query_to_itself():
     page = response(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")
-    assert fact("HTTP_JSON", page.json) == "https://a.example/v1: status 404, text/html"
+    assert fact("HTTP_JSON", page.json) == "https://a.example/v1: status 404, 'text/html'"
     short = response(b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n<html>")
     assert "SECRET" not in fact("HTTP_TRUNCATED", short.read)
     assert "SECRET" not in fact("HTTP_RESPONSE", response, b"SSH-2.0-OpenSSH\r\n")

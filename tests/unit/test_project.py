@@ -164,7 +164,7 @@ WRONG = [
     (with_line('broker = "shared"', 'broker = "sharde"'), 38, "devices[1].broker", "no broker", "write shared"),
     (with_line('country = "DE"', 'country = "D"'), 39, "devices[1].wifi.country", "two-letter", "FR"),
     (with_line("pin = 4", 'pin = "4"'), 43, "devices[1].sensors[0].pin", "GPIO", "pin"),
-    (with_line("pin = 26", "pin = 26\nscale = inf"), 32, "sensors[0].scale", "no finite number", "0.1"),
+    (with_line("pin = 26", "pin = 26\nscale = inf"), 32, "sensors[0].scale", "at most 1e9", "a number"),
     ('"a\\nb\\u009b" = 1\n' + GOOD, 1, "a?b?", "no such key", "remove it"),
     ("x = " + "[" * 5000 + "]" * 5000 + "\n" + GOOD, 1, "the file", "nested too deeply", "docs/project.md"),
     (with_line("[wifi]", "[wifi"), 3, "the text", "not TOML", "correct line 3"),
