@@ -52,14 +52,27 @@ def publish_packet(topic, msg, retain=False, qos=0, pid=0, dup=False):
     Args: topic, msg: bytes. qos: 0 or 1. pid: packet id, 1 to 65535, with QoS 1. dup: it may have been sent before.
     Raises: RootletError MQTT_TOO_LARGE.
     """
-    size = 2 + len(topic) + len(msg) + (2 if qos else 0)
+    at = len(topic)
+    size = 2 + at + len(msg) + (2 if qos else 0)
     if size > LARGEST:
         raise RootletError("MQTT_TOO_LARGE", "%d bytes, at most %d" % (size, LARGEST))
-    packet = bytearray((0x30 | bool(dup) << 3 | qos << 1 | bool(retain),))
-    packet.extend(length(size))
-    packet.extend(struct.pack("!H", len(topic)))
-    packet.extend(topic)
+    first = 0x30 | bool(dup) << 3 | qos << 1 | bool(retain)
+    # Made in one piece: pieces put together would be several times its size of garbage.
+    if size < 128:
+        packet = bytearray(size + 2)
+        struct.pack_into("!BBH", packet, 0, first, size, at)
+        end = 4
+    else:
+        count = 3 if size < 16384 else 4
+        packet = bytearray(size + count)
+        packet[0] = first
+        packet[1:count] = length(size)
+        struct.pack_into("!H", packet, count, at)
+        end = count + 2
+    at += end
+    packet[end:at] = topic
     if qos:
-        packet.extend(struct.pack("!H", pid))
-    packet.extend(msg)
+        struct.pack_into("!H", packet, at, pid)
+        at += 2
+    packet[at:] = msg
     return packet

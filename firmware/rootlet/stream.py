@@ -165,6 +165,15 @@ class Stream:
         self._end = self._fill(self._view) or 0
         return self._end > 0 or self._eof
 
+    def take(self, start):
+        """Take four bytes that lie ready and begin with `start`, two bytes. Returns the other two as a number, or -1."""
+        pos = self._pos
+        buf = self._buf
+        if self._end - pos < 4 or buf[pos] != start[0] or buf[pos + 1] != start[1]:
+            return -1
+        self._pos = pos + 4
+        return buf[pos + 2] << 8 | buf[pos + 3]
+
     def setblocking(self, flag):
         """Nothing: every call has its deadline. Here because umqtt.simple calls it."""
 

@@ -187,7 +187,7 @@ def install(files):
 
 
 def _forget_crashes():
-    """Those of what was there before: a new program starts without. Starts are counted on, since readings carry them."""
+    """Those of what was there before: a new program starts without. Starts are counted on: readings carry them."""
     try:
         with open("health.json") as f:
             boots = json.loads(f.read(1024))["boots"]
