@@ -166,7 +166,7 @@ class Stream:
         return self._end > 0 or self._eof
 
     def take(self, start):
-        """Take four bytes that lie ready and begin with `start`, two bytes. Returns the other two as a number, or -1."""
+        """Take four bytes that lie ready, if the first two are `start`. Returns the others as a number, or -1."""
         pos = self._pos
         buf = self._buf
         if self._end - pos < 4 or buf[pos] != start[0] or buf[pos + 1] != start[1]:
