@@ -219,12 +219,16 @@ def run(
 
 
 def _readings(watcher: Watcher) -> list[tuple[str, bytes]]:
-    # One more than the readings: the retained status message comes first.
-    try:
-        messages = watcher.wait_for(READINGS + 1, 45)
-    except TimeoutError:
-        raise Failure("too few readings arrived", f"fewer than {READINGS} in 45 s", "rootlet demo --debug") from None
-    received = [(topic, payload) for topic, payload in messages if not topic.endswith("/status")]
+    received: list[tuple[str, bytes]] = []
+    end = time.monotonic() + 45
+    while len(received) < READINGS:
+        try:
+            topic, payload = watcher.next(max(0.01, end - time.monotonic()))
+        except TimeoutError:
+            because = f"{len(received)} of {READINGS} in 45 s"
+            raise Failure("too few readings arrived", because, "rootlet demo --debug") from None
+        if not topic.endswith("/status"):
+            received.append((topic, payload))
     sequence = [json.loads(payload)["seq"] for _, payload in received]
     if len(set(sequence)) < READINGS:
         raise Failure("readings are missing", f"sequence numbers {sequence}", "rootlet demo --debug")

@@ -20,8 +20,7 @@ class Remote:
         self._text = None  # an answer that has not gone out
         self._pid = 0
         self._leaving: tuple = ()  # (command, its id, its arguments)
-        table = {"status": self._status, "interval": self._interval, "rotate": self._rotate}
-        table["update"] = lambda number, args: self._leave("update", number, args)
+        table = {"status": self._status, "interval": self._interval, "rotate": self._rotate, "update": self._update}
         table["reboot"] = lambda number, args: self._leave("reboot", number, args)
         self.topic = gateway._topic("cmd")
         self.commands = Commands(self.topic.encode(), gateway.settings["mqtt"]["commands"], table)
@@ -103,6 +102,11 @@ class Remote:
                 row["every_s"] = args["every_s"]
                 return
         raise RootletError("COMMAND", "there is no such sensor")
+
+    def _update(self, number, args):
+        if not self._gateway.settings["update"]["key"]:
+            raise RootletError("UPDATE_OFF", "update.key is not set")
+        self._leave("update", number, args)
 
     def _rotate(self, number, args):
         from . import rotation, slots

@@ -229,7 +229,7 @@ def test_heap_is_that_of_the_board(pico: VirtualBoard) -> None:
 import gc
 gc.collect()
 print(gc.mem_free())
-for size in (60000, 150000, 206000):
+for size in (60000, 180000, 243000):
     try:
         gc.collect()
         bytearray(size)
@@ -238,12 +238,12 @@ for size in (60000, 150000, 206000):
         print('MemoryError')
 a = bytearray(60000)
 try:
-    bytearray(150000)
+    bytearray(180000)
 except MemoryError:
     print('together MemoryError')
 """
     lines = mpremote(pico, "exec", code).splitlines()
-    assert 195_000 < int(lines[0]) < 205_184
+    assert 230_000 < int(lines[0]) < 242_048
     assert lines[1:] == ["ok", "ok", "MemoryError", "together MemoryError"]
 
 

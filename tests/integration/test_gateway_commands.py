@@ -59,9 +59,9 @@ ALL = ["status", "interval", "rotate", "update", "reboot"]
 def test_status_and_interval(pki: Pki, tmp_path: Path) -> None:
     with running(pki, tmp_path, commands=ALL) as (scene, _):
         scene.send("q1", "status")
+        assert scene.on("reply") == {"id": "q1", "command": "status", "ok": True}
         status = scene.on("status")
         assert status["status"] == "online" and status["outbox"]["errors"] == 0 and status["cert_days"] > 300
-        assert scene.on("reply") == {"id": "q1", "command": "status", "ok": True}
         scene.send("q2", "interval", sensor="sim", every_s=3600)
         assert scene.on("reply")["ok"] is True
         with contextlib.suppress(TimeoutError):
@@ -85,6 +85,7 @@ def test_a_reboot_happens_once_however_often_it_is_sent(pki: Pki, tmp_path: Path
         said = scene.on("reply")
         assert said["ok"] is False and said["repeated"] is True
         scene.send("other", "status")
+        assert scene.on("reply")["ok"] is True
         assert scene.on("status")["boots"] == back["boots"]
 
 

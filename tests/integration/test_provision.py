@@ -17,7 +17,6 @@ from pathlib import Path
 import psutil
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat, load_der_private_key
 
 from host_tools import ca, deploy, project, provision, psk, root_store
 from host_tools.broker import Broker
@@ -240,25 +239,24 @@ def test_a_provisioned_board_publishes(folder: Path) -> None:
     local = SETTINGS.replace("broker.home", "localhost").replace('ssid = "home"', 'ssid = "lab"')
     (folder / project.FILE).write_text(local)
     (folder / "secrets.toml").write_text('wifi = "lab-password"\n')
-    add(folder, "pico-1", "observer")
+    add(folder, "pico-1")
     good(folder, "provision", "--all")
     good(folder, "ca", "issue", "server", "localhost")
+    good(folder, "ca", "issue", "device", "observer")
     issued, roots = folder / "ca-data" / "issued", folder / "ca-data" / "ca.crt.pem"
     names = issued / "server-localhost.crt.pem", issued / "server-localhost.key.pem"
     with Broker(*names, roots, workdir=folder / "broker") as broker, SntpServer() as sntp:
         text = (folder / project.FILE).read_text().replace('"localhost"', f'"localhost"\nport = {broker.port}')
         (folder / project.FILE).write_text(f'{text}[clock]\nservers = ["127.0.0.1:{sntp.port}"]\n')
-        assert "changed      2" in good(folder, "provision", "--all")
+        assert "changed      1" in good(folder, "provision", "--all")
         loaded = project.load(folder)
-        out, other = loaded.out("pico-1"), loaded.out("observer")
+        out = loaded.out("pico-1")
         flash = deploy.stage(
             folder / "flash", board=loaded.device("pico-1").board, config=out / "config.json",
             trust=out / "trust_roots.mpy", cert=out / "device.crt.der", key=out / "device.key.der",
         )  # fmt: skip
-        key = load_der_private_key((other / "device.key.der").read_bytes(), None)
-        pem = folder / "observer.pem"
-        pem.write_bytes(key.private_bytes(ca.Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        watcher = Watcher("localhost", broker.port, roots, issued / "device-observer.crt.pem", pem)
+        mine = issued / "device-observer.crt.pem", issued / "device-observer.key.pem"
+        watcher = Watcher("localhost", broker.port, roots, *mine)
         with watcher, VirtualBoard(flash, script=SCRIPT):
             [reading] = readings(watcher, 1)
     assert (reading["device"], reading["sensor"]) == ("pico-1", "chip")

@@ -9,13 +9,13 @@ import time
 
 from rootlet import memory
 
-# Collected often, what stays lies close together and the free heap in one piece; else 3 KB would be the largest of 30.
+# As boot.py: collected often, what stays lies close together and the free heap in one piece.
 gc.threshold(8192)
 # What TLS takes of this heap on this interpreter: its context is one object of 3 KB, the rest is outside.
-NEEDS = {"heap": "gc", "block_bytes": 3104, "out_block_bytes": 512, "free_bytes": 16384}
+NEEDS = {"heap": "gc", "block_bytes": 3104, "out_block_bytes": 512, "free_bytes": 8192}
 memory.reserve(NEEDS)  # as the gateway does, before all the rest is loaded
 
-from rootlet import mqtt, outbox, trust
+from rootlet import link, mqtt, outbox, trust
 from rootlet.errors import RootletError
 
 with open("soak.json") as f:
@@ -37,10 +37,11 @@ def number_payload(n):
 class Kept:
     """The client itself holds what is on its way."""
 
-    def __init__(self, client):
-        self.client = client
+    def __init__(self, trusted):
+        self.client = mqtt.Client("dev-1", JOB["host"], JOB["port"], trusted, timeout_ms=5000)
         self.made = self.acked = 0
-        client.on_ack = self._acked
+        self.client.on_ack = self._acked
+        self.connect = self.client.connect
 
     def _acked(self, pid):
         self.acked += 1
@@ -62,66 +63,61 @@ class Kept:
         """Wait until nothing is on its way."""
         self.client.flush()
 
-    def broken(self):
-        pass
+    def broken(self, code):
+        self.client.close()
 
 
 class Boxed:
-    """The outbox holds it, on flash or in RAM: as the gateway works."""
+    """As the gateway works: into the outbox, from there by the link, out of it by PUBACK."""
 
-    def __init__(self, client):
-        self.client = client
-        self.made = self.acked = 0
-        self.numbers = {}
-        self.box = outbox.Outbox(mode=JOB["through"], hold_ms=JOB["hold_ms"])
-        client.on_ack = self._acked
+    def __init__(self, trusted):
+        self.made = 0
+        # On flash: each before it is sent, so that the flash is in use all the time.
+        self.box = outbox.Outbox(mode=JOB["through"], hold_ms=0)
+        settings = {
+            "host": JOB["host"], "port": JOB["port"], "brokers": [], "qos": 1, "user": None, "password": None,
+            "keepalive_s": 30, "window": 16, "session": "clean", "retry_first_s": 0.1, "retry_longest_s": 0.1,
+            "failback_s": 900,
+        }  # fmt: skip
+        self.link = link.Link(settings, "dev-1", trusted, self.box)
+        self.client = self.link.client
+        self.connect = self.link.connect
 
-    def _acked(self, pid):
-        self.acked += 1
-        self.box.acked(self.numbers.pop(pid))
+    @property
+    def acked(self):
+        return self.link.acked
 
     def drain(self):
-        self.client.flush()
         while len(self.box):
-            if not self.step(False):
-                self.client._call(self.client.wait_msg)
+            self.step(False)
 
     def step(self, more=True):
-        client, box = self.client, self.box
-        if more and self.made < JOB["publishes"] and len(box) < 2 * client.window:
+        box, k = self.box, self.link
+        while more and self.made < JOB["publishes"] and len(box) < 2 * self.client.window:
             box.put(TOPIC, bytes(number_payload(self.made)))
             self.made += 1
         box.tick()
-        while len(client.inflight) >= client.window:
-            client._call(client.wait_msg)
-        entry = box.next()
-        if entry is None:
-            return False
-        number, topic, payload, again = entry
-        # The packet may be on its way, and its acknowledgement come, before publish returns an identifier; but an
-        # acknowledgement is taken only here, after it.
-        self.numbers[client.publish(topic, payload, qos=1, dup=again, keep=False)] = number
+        if not k.pump() + k.listen():
+            k.check()
         return True
 
-    def broken(self):
-        self.numbers.clear()
-        self.box.rewind()
+    def broken(self, code):
+        self.link.ended(code)
 
 
-def connected(client):
+def connected(through):
     """Connect, as often as it takes until the broker is there again."""
     end = time.ticks_add(time.ticks_ms(), PATIENCE_MS)
     while True:
         try:
-            client.connect()
-            client.subscribe(COMMANDS, 1)
+            through.connect()
+            through.client.subscribe(COMMANDS, 1)
             return
         except RootletError as e:
-            closed(client)
+            ended(through, e.code)
             if e.code in ("TLS_MEMORY", "TLS_NO_ROOTS") or time.ticks_diff(end, time.ticks_ms()) < 0:
-                print(e)
+                print(e.code, e.fact)
                 raise
-            CODES[e.code] = CODES.get(e.code, 0) + 1
             time.sleep_ms(20)
 
 
@@ -138,22 +134,23 @@ def tell(connections, acked):
 CODES = {}
 
 
-def closed(client):
-    client.close()
+def ended(through, code):
+    CODES[code] = CODES.get(code, 0) + 1
+    through.broken(code)
     memory.reserve(NEEDS)
 
 
 def main():
     trusted = trust.load("trust_roots", lambda: JOB["now"], NEEDS).with_identity("device.crt.der", "device.key.der")
-    client = mqtt.Client("dev-1", JOB["host"], JOB["port"], trusted, timeout_ms=5000)
+    through = Kept(trusted) if JOB["through"] == "client" else Boxed(trusted)
+    client = through.client
     client.set_callback(lambda topic, message: None)
-    through = Kept(client) if JOB["through"] == "client" else Boxed(client)
     gc.collect()
     print("start", gc.mem_alloc(), gc.mem_free())
     connections = 0
     began = time.ticks_ms()
     while through.acked < JOB["publishes"]:
-        connected(client)
+        connected(through)
         connections += 1
         try:
             through.drain()  # what is on its way would count as memory
@@ -166,9 +163,7 @@ def main():
                 if count % 200 == 0:
                     client.ping()
         except RootletError as e:
-            CODES[e.code] = CODES.get(e.code, 0) + 1
-            closed(client)
-            through.broken()
+            ended(through, e.code)
     tell(connections, through.acked)
     client.disconnect()
     print("end", json.dumps({"made": through.made, "acked": through.acked, "connections": connections, "codes": CODES,

@@ -34,7 +34,6 @@ RECONNECTS = int(os.environ.get("ROOTLET_SOAK_RECONNECTS", "125"))
 BOARD = "esp32_generic"
 HEAP = 128 * 1024
 LOSS_ALLOWED = 1024  # bytes over the whole run
-LARGEST_NEEDED = 16717  # bytes in one piece, as TLS on a Pico W asks for
 BYTES_EACH = 64 + 2 + 18 + 2 + 2 + 29  # payload, header, topic, its length, identifier; a TLS record round it
 HANDSHAKE = 1500  # bytes of the client
 ON_BOARD = Path(__file__).parent / "on_board.py"
@@ -212,7 +211,7 @@ def soak(pki, tmp_path, through, publishes, reconnects) -> Memory:
     with restartable(authority, server, tmp_path) as (port, kill), Cutter(port, sizes, 20, kill) as cutter:
         job = {
             "host": "localhost", "port": cutter.port, "now": int(time.time()), "publishes": publishes,
-            "largest_every": 10, "through": through, "hold_ms": 10000,
+            "largest_every": 10, "through": through,
         }  # fmt: skip
         (flash / "soak.json").write_text(json.dumps(job))
         # Compiled here: a board that compiles a script itself has its heap in pieces before it begins.
@@ -240,7 +239,7 @@ def judged(memory: Memory, publishes: int) -> None:
         "MQTT_CLOSED", "MQTT_TIMEOUT", "TCP_REFUSED", "TLS_CLOSED", "NET_CLOSED", "TLS_TIMEOUT",
     }, memory.end["codes"]  # fmt: skip
     assert (lost + error) * publishes / 1000 < LOSS_ALLOWED, "free heap trends down, or the run was too short to say"
-    assert min(memory.largest) >= LARGEST_NEEDED
+    assert min(memory.largest) > 0.9 * memory.largest[0], "the free heap falls into pieces"
 
 
 @pytest.mark.timeout(4000)
