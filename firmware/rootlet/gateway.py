@@ -204,6 +204,7 @@ class Gateway:
         health.connected()
         if self.remote:
             self.remote.subscribe()
+        memory.settle()
         if not shared:  # no certificate has confirmed the time
             self.clock.keep(s.since)
 

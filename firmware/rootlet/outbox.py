@@ -98,7 +98,8 @@ class Outbox:
             self._at = at + 1
             return entry[0], entry[1], entry[2], True
         if at + len(self._done) >= self._window:
-            if at >= self._window or not self._persist():
+            # Not before half of the window has been acknowledged: each time costs a change of the flash.
+            if at > self._window // 2 or not self._persist():
                 return None
         if self._gap and not self._ready:
             self._fill()

@@ -152,6 +152,7 @@ def main():
     while through.acked < JOB["publishes"]:
         connected(through)
         connections += 1
+        memory.settle()
         try:
             through.drain()  # what is on its way would count as memory
             tell(connections, through.acked)

@@ -39,7 +39,9 @@ class Flash:
     def _path(self, path):
         # ".." is resolved here and not by the host, where it would lead out of the folder.
         if path[:1] != "/":
-            path = self._cwd + "/" + path
+            path = (self._cwd if self._cwd != "/" else "") + "/" + path
+        if "/." not in path and "//" not in path and path[-1] != "/":
+            return path
         parts = []
         for part in path.split("/"):
             if part == "..":
