@@ -97,7 +97,7 @@ _TOP: tuple = (
     ("watchdog_s", lambda v: _whole(0, 3600)(v) and not 0 < v < 30, 60, "0 for none, or 30 to 3600 seconds"),
     ("https", _dict, None, "an object with url"),
     ("mqtt", _dict, _NEEDED, "an object with host, port, …"),
-    ("outbox", _dict, {}, "an object with mode, max_bytes, …"),
+    ("outbox", _dict, {}, "an object with mode, …"),
     ("update", _dict, {}, "an object with key, pins, downgrade"),
     ("sensors", lambda v: isinstance(v, list) and 0 < len(v) <= 32, _NEEDED, "a list of 1 to 32 sensors"),
 )
@@ -122,7 +122,7 @@ _CLOCK = (
         'a list of 1 to 8 "host" or "host:port"',
     ),
     ("timeout_s", _whole(1, 30), 3, "1 to 30 seconds"),
-    ("every_s", _whole(60, 604800), 21600, "60 to 604800 seconds"),
+    ("every_s", _whole(60, 432000), 21600, "60 to 432000 seconds"),
 )
 _PINS = ("pins", _pins, None, "a list of 1 to 4 pins as `rootlet certs pin FILE` prints them, sha256//…")
 _HTTPS = (
@@ -163,20 +163,20 @@ _MQTT: tuple = (
         "status_s",
         lambda v: v == 0 or _whole(10, 86400)(v),
         300,
-        "0 for once a connection, or how often the status is sent: 10 to 86400 seconds",
+        "0 (once a connection), or 10 to 86400 seconds",
     ),
-    ("commands", _commands, [], "a list of what the broker may command: " + ", ".join(COMMANDS)),
+    ("commands", _commands, [], "a list of allowed commands: " + ", ".join(COMMANDS)),
     _PINS,
 )
 _BROKER: tuple = (_MQTT[0], _MQTT[1])
 _OUTBOX = (
     ("mode", _one_of("flash", "ram"), "flash", "flash or ram"),
     ("max_bytes", _whole(4096, 1048576), 65536, "4096 to 1048576 bytes of the flash"),
-    ("hold_s", _number(0, 3600), 10, "0 to 3600 seconds that a reading may wait in RAM alone"),
+    ("hold_s", _number(0, 3600), 10, "0 to 3600 seconds in RAM alone"),
     ("full", _one_of("drop_oldest", "keep_latest"), "drop_oldest", "drop_oldest or keep_latest"),
 )
 _UPDATE = (
-    ("key", _key_file, None, "the file of the public key that updates are signed for, 384 raw bytes"),
+    ("key", _key_file, None, "the file of the updates' public key, 384 raw bytes"),
     _PINS,
     ("downgrade", lambda v: isinstance(v, bool), False, "true or false"),
 )

@@ -65,7 +65,7 @@ class Gateway:
             from .remote import Remote
 
             self.remote = Remote(self)
-        client.set_callback(self.remote.commands.receive if self.remote else _ignore)
+        client.set_callback(self.remote.receive if self.remote else _ignore)
 
     def _load_trust(self, needs):
         """The embedded roots. A board that has a shared key and no page to fetch needs none."""
@@ -138,7 +138,10 @@ class Gateway:
     async def _online(self):
         """WiFi joined and clock set, or a RootletError."""
         if self.wlan is None:
-            self.wlan = wifi.start(self.settings["wifi"], self.board)
+            try:
+                self.wlan = wifi.start(self.settings["wifi"], self.board)
+            except (OSError, RuntimeError) as e:
+                raise RootletError("WIFI_FAILED", str(e)) from None
         if wifi.address(self.wlan) is None:
             leds.show(leds.WIFI)
             health.feed("", len(self.settings["wifi"]["networks"]) * self.settings["wifi"]["timeout_s"] * 1000)
@@ -153,7 +156,7 @@ class Gateway:
             found = await wifi.join(self.wlan, self.settings["wifi"], self.board)
         except RootletError as e:
             self.misses += 1
-            if wifi.failed(self.wlan, self.settings["wifi"], self.board, self.misses, e):
+            if wifi.failed(self.wlan, self.settings["wifi"], self.board, self.misses, e, self.clock.good):
                 log("error", e)
                 self.outbox.flush()
                 wifi.stuck(self.misses, e)
@@ -184,6 +187,9 @@ class Gateway:
         except RootletError as e:
             _told(e)
             return False
+        except MemoryError:
+            log("error", _no_memory())
+            return True  # it will not fit the next time either, and must not keep readings from the broker
         finally:
             unload("https")  # a page is seldom fetched
             unload("http1")
@@ -193,7 +199,7 @@ class Gateway:
     def _connect(self):
         client = self.link.client
         leds.show(leds.CONNECTING)
-        self.link.connect()
+        self.link.connect(self.remote is not None and self.remote.mute)
         s = client.sock
         shared = client.trust.psk
         how = "pre-shared key" if shared else "mutual TLS" if client.trust.cert else "TLS"
@@ -281,6 +287,8 @@ class Gateway:
                 code = "MEMORY"
                 _told(_no_memory())
             pause = self.link.ended(code)
+            if self.remote:
+                self.remote.mute = code == "MQTT_TOO_LARGE"
             memory.reserve(self.board.get("tls"))
             log("gateway", "next try in %d ms" % pause)
             health.feed("", pause)

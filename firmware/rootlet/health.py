@@ -106,19 +106,23 @@ def ended():
 def _crash(error):
     import machine
 
-    watchdog.stop()
-    gc.collect()
+    # Whatever fails on the way, out of memory above all: the board must reset, since nobody watches it any more.
     try:
-        from . import crash
+        watchdog.stop()
+        gc.collect()
+        try:
+            from . import crash
 
-        code, fact = crash.describe(error, _clean)
-    except MemoryError:
-        code, fact = "MEMORY", ""
-    print("health: the gateway ended by %s: %s; the board resets" % (code, fact))
-    count(code, _clean(fact), _up_s)
-    if not save(end="crash"):
-        time.sleep_ms(SETTLED_S * 1000)  # nobody will remember this crash: no fast loop
-    machine.reset()
+            code, fact = crash.describe(error, _clean)
+        except MemoryError:
+            code, fact = "MEMORY", ""
+        count(code, _clean(fact), _up_s)
+        kept = save(end="crash")
+        print("health: the gateway ended by %s: %s; the board resets" % (code, fact))
+        if not kept:
+            time.sleep_ms(SETTLED_S * 1000)  # nobody will remember this crash: no fast loop
+    finally:
+        machine.reset()
 
 
 def start(settings, hardware):

@@ -35,7 +35,7 @@ def save(**changes):
             json.dump(data, f)
         os.rename(PATH + ".new", PATH)
         return True
-    except OSError:
+    except (OSError, MemoryError):
         return False
 
 

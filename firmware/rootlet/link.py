@@ -47,7 +47,7 @@ class Link:
         self.handshake_ms = 0
         self.acked = 0
         self.answered = False
-        self._first = False
+        self._first = self._progress = False
         self.client = mqtt.Client(
             device, m["host"], m["port"], trust, m["user"], m["password"], keepalive, window=m["window"]
         )
@@ -61,12 +61,15 @@ class Link:
     def connected(self):
         return self._began is not None
 
-    def connect(self):
-        """Connect to the broker whose turn it is. Returns whether it kept a session. Raises: see mqtt.Client."""
+    def connect(self, clean=False):
+        """Connect to the broker whose turn it is. Returns whether it kept a session. Raises: see mqtt.Client.
+
+        Args: clean: it must not, whatever the configuration says.
+        """
         client = self.client
         client.server, client.port = self.broker
         began = time.ticks_ms()
-        kept = client.connect(self._settings["session"] == "clean")
+        kept = client.connect(clean or self._settings["session"] == "clean")
         self._began = self._heard = time.ticks_ms()
         self._due = None
         self._first = True
@@ -113,6 +116,7 @@ class Link:
             self._due = time.ticks_ms()
 
     def _acknowledged(self, pid):
+        self._progress = True
         if self._first:
             self._first, self.answered = False, True
         number = self._numbers.pop(pid, None)
@@ -143,11 +147,15 @@ class Link:
     def listen(self):
         """Take in what has come. Returns how many packets. Raises RootletError."""
         count = 0
+        self._progress = False
         while count < _AT_ONCE and self.client.check_msg():
             count += 1
         if count:
             self._heard = time.ticks_ms()
-            self._due = self._heard if self.client.inflight else None
+            if not self.client.inflight:
+                self._due = None
+            elif self._progress:  # a broker that sends anything else does not answer by that
+                self._due = self._heard
         return count
 
     def check(self):

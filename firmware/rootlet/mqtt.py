@@ -1,14 +1,16 @@
-"""MQTT 3.1.1 over verified TLS: umqtt.simple's framing on our stream, one write per packet, QoS 1 with a window."""
+"""MQTT 3.1.1 over verified TLS: umqtt.simple on our stream, one write per packet, QoS 1 with a window."""
 
 import struct
 
 from umqtt.simple import MQTTClient
 
 from . import tls
+from .deadline import Deadline
 from .errors import RootletError
 from .packets import LARGEST, connect_packet, length, publish_packet, text
 
 _REFUSALS = ("", "protocol version", "client id", "server unavailable", "user or password", "not authorised")
+LONGEST_IN = 2048  # bytes of topic and payload that are taken in; what is longer is let go
 
 
 def _in_our_words(e):
@@ -36,6 +38,7 @@ class Client(MQTTClient):
         self.inflight: dict = {}  # packet id -> PUBLISH packet (None: its owner holds it), until its PUBACK
         self.on_ack = None
         self._granted = None
+        self.retained = False  # whether the message that is being handed over was kept by the broker
 
     def connect(self, clean_session=True):
         """Connect, and send again, marked DUP, what was not acknowledged before.
@@ -96,8 +99,8 @@ class Client(MQTTClient):
         msg = msg.encode() if isinstance(msg, str) else msg
         pid = 0
         if qos:
-            while len(self.inflight) >= self.window:
-                self._call(self.wait_msg)
+            if len(self.inflight) >= self.window:
+                self._until(lambda: len(self.inflight) < self.window)
             pid = self._next_pid()
         packet = publish_packet(topic, msg, retain, qos, pid, dup)
         if qos:
@@ -115,25 +118,58 @@ class Client(MQTTClient):
         """One write, so one TLS record and one TCP segment."""
         return self.sock.write(packet)
 
-    def flush(self):
-        """Wait until every QoS 1 message is acknowledged. Raises RootletError MQTT_*."""
-        while self.inflight:
+    def _until(self, done):
+        """Take packets in until done(), at most timeout_ms: a broker may send anything but what is waited for."""
+        deadline = Deadline(self.timeout_ms)
+        while not done():
+            if not deadline.left():
+                raise RootletError("MQTT_TIMEOUT", "%s sends other things" % self.server)
             self._call(self.wait_msg)
 
+    def flush(self):
+        """Wait until every QoS 1 message is acknowledged. Raises RootletError MQTT_*."""
+        self._until(lambda: not self.inflight)
+
     def wait_msg(self):
-        """Process one packet. umqtt reads PINGRESP and PUBLISH; the acknowledgements are ours."""
-        op = super().wait_msg()
-        if op is None:
-            return None
-        if op == 0x40:
+        """Process one packet."""
+        op = self.sock.read(1)[0]
+        if op & 0xF0 == 0x30:
+            self._incoming(op)
+        elif op == 0x40:
             self._expect_length(2)
             self._acknowledged(struct.unpack("!H", self.sock.read(2))[0])
         elif op == 0x90:
             self._expect_length(3)
             self._granted = struct.unpack("!HB", self.sock.read(3))
+        elif op == 0xD0:
+            self._expect_length(0)
         else:
             raise RootletError("MQTT_PACKET", "type 0x%02x" % op)
-        return op
+
+    def _incoming(self, op):
+        """A PUBLISH (section 3.3). One that is too long for us is acknowledged and let go: else it would come again."""
+        read = self.sock.read
+        size = self._recv_len()
+        topic = struct.unpack("!H", read(2))[0]
+        qos = op >> 1 & 3
+        size -= 2 + topic + (2 if qos else 0)
+        if size < 0 or qos > 1 or self.cb is None:
+            raise RootletError("MQTT_PACKET", "bad PUBLISH")
+        fits = topic + size <= LONGEST_IN
+        topic = read(topic) if fits else self._skip(topic)
+        pid = read(2) if qos else None
+        message = read(size) if fits else self._skip(size)
+        if fits:
+            self.retained = bool(op & 1)
+            self.cb(topic, message)
+        if pid:
+            self._write(b"\x40\x02" + pid)
+
+    def _skip(self, size):
+        while size:
+            piece = min(size, 256)
+            self.sock.read(piece)
+            size -= piece
 
     def _acknowledged(self, pid):
         if pid in self.inflight:
@@ -184,9 +220,8 @@ class Client(MQTTClient):
         body = struct.pack("!H", pid) + text(topic) + bytes((qos,))
         self._granted = None
         self._call(self._write, b"\x82" + length(len(body)) + body)
-        while self._granted is None or self._granted[0] != pid:
-            self._call(self.wait_msg)
-        if self._granted[1] == 0x80:
+        self._until(lambda: self._granted is not None and self._granted[0] == pid)
+        if self._granted[1] == 0x80:  # type: ignore[index]
             raise RootletError("MQTT_SUBSCRIBE", "topic %s" % topic)
 
     def ping(self):

@@ -104,12 +104,13 @@ class Outbox:
         if self._gap and not self._ready:
             self._fill()
         if self._ready:
+            out.append(self._ready[-1])  # first: where memory runs out here, nothing has gone
             entry = self._ready.pop()
         elif self._waiting and not self._gap:
+            out.append(self._waiting[0])
             entry = self._waiting.popleft()
         else:
             return None
-        out.append(entry)
         self._at = at + 1
         self._handed = number = entry[0]
         return number, entry[1], entry[2], number < self._old
@@ -392,7 +393,8 @@ class Outbox:
 
     def _fill(self):
         """Read some entries that come before those in RAM."""
-        stop = self._waiting[0][0] if self._waiting else _TOP
+        # What a write that failed has left behind is no entry: it is written again, or was dropped.
+        stop = min(self._waiting[0][0] if self._waiting else _TOP, self._written)
         handed = self._handed
         found: list = []
         for segment in self._segments:
@@ -451,6 +453,7 @@ class Outbox:
         except OSError:
             _try(os.mkdir, self._folder[:-1])
         names.sort()
+        unread = 0
         last = mark - 1
         for name in names:
             self._serial = max(self._serial, int(name[:8], 16))
@@ -472,13 +475,14 @@ class Outbox:
                 self.errors += 1
                 self._count -= count
                 last = before
+                unread += 1 << 20  # its numbers are in use: should it be read some day, they must not hide newer ones
                 continue
             if count:
                 self._segments.append([name, at, last, count, before + 1])
                 self.stored += at
             else:
                 _try(os.remove, self._folder + name)
-        self._next = self._written = last + 1
+        self._next = self._written = last + 1 + unread
         self._handed = mark - 1
         self._gap = self._count > 0
         self._sealed = False

@@ -19,14 +19,22 @@ class Remote:
         self._reply = gateway._topic("reply")
         self._text = None  # an answer that has not gone out
         self._pid = 0
+        self.mute = False  # no commands on the next connection
         self._leaving: tuple = ()  # (command, its id, its arguments)
         table = {"status": self._status, "interval": self._interval, "rotate": self._rotate, "update": self._update}
         table["reboot"] = lambda number, args: self._leave("reboot", number, args)
         self.topic = gateway._topic("cmd")
         self.commands = Commands(self.topic.encode(), gateway.settings["mqtt"]["commands"], table)
 
+    def receive(self, topic, message):
+        """MQTT's callback."""
+        self.commands.receive(topic, message, self._gateway.link.client.retained)
+
     def subscribe(self):
         """Ask the broker for commands. One that gives none costs the commands, not the readings."""
+        if self.mute:
+            log("error", "no commands until the next connection: a message was too large")
+            return
         try:
             self._gateway.link.client.subscribe(self.topic, 1)
         except RootletError as e:

@@ -189,6 +189,8 @@ async def _fetch(url, trust, options, board, log):
         target = place + "/" + name
         if _digest(target) == row:
             continue
+        if _size(target) >= 0:
+            os.remove(target)  # a file system holds the old blocks until the new file is closed
         await asyncio.sleep_ms(0)
         if _digest(tree + "/" + name) == row:
             _copy(_local(tree + "/" + name), target)

@@ -75,7 +75,10 @@ async def join(wlan, settings, board):
     """
     states = []
     for entry in settings["networks"]:
-        state = await _try(wlan, entry, board["wlan"]["status"], settings["timeout_s"] * 1000)
+        try:
+            state = await _try(wlan, entry, board["wlan"]["status"], settings["timeout_s"] * 1000)
+        except (OSError, RuntimeError) as e:  # esp32 raises what its driver says
+            state = "failed (%s)" % e
         if state is None:
             return entry["ssid"], address(wlan)
         states.append((entry["ssid"], state))
@@ -102,26 +105,29 @@ def restart(wlan, settings, board):
     """
     try:
         wlan.active(False)
-    except OSError:  # it is what fails
+    except (OSError, RuntimeError):  # it is what fails
         pass
     return start(settings, board)
 
 
-def failed(wlan, settings, board, count, error):
+def failed(wlan, settings, board, count, error, timed=False):
     """After a failed join: restart the radio where that may help. The pause before the next try is the caller's.
 
     Args: settings: the "wifi" section. board: the board file. count: failures in a row, this one too. error: what
-        join raised. Returns whether the board is to restart now: stuck() is the last word then.
+        join raised. timed: the clock is good.
+    Returns whether the board is to restart now: stuck() is the last word then.
     """
     often = settings["restart_after"]
     if often and count % often == 0:
         try:
             restart(wlan, settings, board)
-        except OSError:  # tried again, and at last the board restarts
+        except (OSError, RuntimeError):  # tried again, and at last the board restarts
             pass
     last = settings["reboot_after"]
-    if health.last_reset() == "wifi":
-        last *= 8  # it has not helped: an access point may be off for days
+    # It has not helped: an access point may be off for days. And a board that knows the time goes on reading its
+    # sensors; after a restart it would not.
+    if health.last_reset() == "wifi" or (timed and error.code == "WIFI_NO_AP"):
+        last *= 8
     return 0 < last <= count and error.code != "WIFI_WRONG_PASSWORD"
 
 

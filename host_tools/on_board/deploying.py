@@ -192,7 +192,7 @@ def _forget_crashes():
         with open("health.json") as f:
             boots = json.loads(f.read(1024))["boots"]
         with open("health.json.new", "w") as f:
-            json.dump({"boots": boots}, f)
+            json.dump({"boots": boots, "end": "asked"}, f)
         replace("health.json")
     except (OSError, ValueError, KeyError, TypeError):
         _remove("health.json")

@@ -133,3 +133,28 @@ def test_the_board_restarts_where_wifi_is_stuck_and_says_why(pki: Pki, tmp_path:
                 scene = Scene(board, watcher, flash)
                 said = scene.on("status")
     assert said["reset"] == "wifi" and said["last_error"]["code"] == "WIFI_STUCK" and said["crashes"] == 0
+
+
+def test_a_command_kept_by_the_broker_is_not_executed(pki: Pki, tmp_path: Path) -> None:
+    with running(pki, tmp_path, commands=ALL) as (scene, broker):
+        scene.watcher._client.publish(
+            "rootlet/dev-1/cmd", json.dumps({"id": "old", "command": "reboot"}).encode(), 1, True
+        ).wait_for_publish(10)
+        assert scene.on("reply")["ok"] is True  # not kept when it came to a subscription that was there
+        back = scene.on("status")
+        while back["status"] != "online":
+            back = scene.on("status")
+        scene.send("new", "status")
+        said = scene.on("reply")
+        assert said["id"] == "new" and scene.on("status")["boots"] == back["boots"]
+
+
+def test_a_huge_message_kept_on_the_command_topic_costs_commands_only(pki: Pki, tmp_path: Path) -> None:
+    with running(pki, tmp_path, commands=ALL) as (scene, _):
+        scene.watcher._client.publish("rootlet/dev-1/cmd", b"x" * 40000, 1, True).wait_for_publish(10)
+        scene.board.wait_for("MQTT_TOO_LARGE", 20)
+        scene.board.wait_for("no commands until the next connection", 20)
+        last = scene.on("sim")["seq"]
+        for _ in range(60):
+            seq = scene.on("sim")["seq"]
+        assert seq >= last + 30

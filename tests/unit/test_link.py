@@ -264,12 +264,12 @@ def test_it_returns_to_the_first_broker_with_nothing_on_its_way(clock):
     k.ended("TCP")
     k.client.refusal = None
     k.connect()
-    box.put("t", "x")
-    k.pump()
     clock.ms += link.STABLE_MS + 1
+    k.check()
     k.client.arrived = [None]
     k.listen()
-    k.check()
+    box.put("t", "x")
+    k.pump()
     clock.ms += 50000
     box.put("t", "y")
     k.client.arrived = [1]
@@ -305,3 +305,25 @@ def test_the_session_is_as_configured(clock):
         k, _ = make(session=session)
         k.connect()
         assert k.client.clean is clean
+
+
+def test_a_broker_that_talks_and_never_acknowledges_is_found_out(clock):
+    k, box = make(keepalive_s=60)
+    k.connect()
+    box.put("t", "x")
+    k.pump()
+    for _ in range(14):
+        clock.ms += 1000
+        k.client.arrived = [None]
+        k.listen()
+        k.check()
+    clock.ms += 1001
+    k.client.arrived = [None]
+    k.listen()
+    assert code(k.check) == "MQTT_TIMEOUT"
+
+
+def test_a_clean_session_where_the_caller_says_so(clock):
+    k, _ = make(session="persistent")
+    k.connect(True)
+    assert k.client.clean is True

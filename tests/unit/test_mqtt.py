@@ -191,3 +191,49 @@ def test_ping_and_goodbye(dial):
     for use in (client.ping, client.check_msg, client.flush if client.inflight else client.ping):
         refused("MQTT_CLOSED", use)
     refused("MQTT_CLOSED", client.publish, "t", b"")
+
+
+def incoming(topic, message, first=0x30, pid=b""):
+    body = len(topic).to_bytes(2, "big") + topic + pid + message
+    return bytes([first]) + mqtt.length(len(body)) + body
+
+
+def test_a_message_that_is_too_long_is_acknowledged_and_let_go(dial):
+    got = []
+    long = incoming(b"t", b"x" * 9000, 0x32, b"\x00\x07")
+    client = dial(long + incoming(b"t", b"short"), stalls=True)
+    client.set_callback(lambda topic, message: got.append(message))
+    while client.check_msg():
+        pass
+    assert got == [b"short"]
+    assert bytes(client.fake.sent) == b"\x40\x02\x00\x07"
+
+
+def test_a_retained_message_is_known_for_one(dial):
+    seen = []
+    client = dial(incoming(b"t", b"old", 0x31) + incoming(b"t", b"new"), stalls=True)
+    client.set_callback(lambda topic, message: seen.append((message, client.retained)))
+    while client.check_msg():
+        pass
+    assert seen == [(b"old", True), (b"new", False)]
+
+
+@pytest.mark.parametrize("packet", [b"\x34\x05\x00\x01t\x00\x01", b"\x36\x05\x00\x01t\x00\x01", b"\x30\x02\x00\x09"])
+def test_a_publish_that_cannot_be(dial, packet):
+    client = dial(packet)
+    client.set_callback(lambda topic, message: pytest.fail("delivered"))
+    refused("MQTT_PACKET", client.check_msg)
+
+
+@pytest.mark.parametrize("call", ["flush", "subscribe", "publish"])
+def test_a_broker_that_sends_anything_but_the_answer(dial, call):
+    client = dial(*[b"\xd0\x00" * 50] * 20000, stalls=True, window=1)
+    client.set_callback(lambda topic, message: None)
+    client.publish("t", b"m", qos=1)
+    calls = {
+        "flush": client.flush,
+        "subscribe": lambda: client.subscribe("t"),
+        "publish": lambda: client.publish("t", b"", qos=1),
+    }
+    refused("MQTT_TIMEOUT", calls[call])
+    assert client.fake.incoming, "it went on until nothing came"

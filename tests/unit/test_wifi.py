@@ -1,5 +1,6 @@
 """wifi: the signal, the radio off and on, and the restart of the board where nothing else helps."""
 
+import asyncio
 import importlib
 import sys
 from types import ModuleType, SimpleNamespace
@@ -117,3 +118,24 @@ def test_the_reason_is_kept_and_it_is_no_crash(wifi: Any, monkeypatch: pytest.Mo
     finally:
         kept.data.update(kept._FRESH)
         health._reset = ""
+
+
+@pytest.mark.parametrize("error", [OSError("Wifi Internal Error"), RuntimeError("Wifi Unknown Error 0x0102")])
+def test_what_the_driver_raises_is_a_failure_to_join_and_no_crash(wifi: Any, radio: Wlan, error: Exception) -> None:
+    def connect(*_: Any) -> None:
+        raise error
+
+    radio.disconnect = lambda: None  # type: ignore[attr-defined]
+    radio.connect = connect  # type: ignore[attr-defined]
+    settings = SETTINGS | {"networks": [{"ssid": "lab", "password": ""}], "timeout_s": 1}
+    with pytest.raises(RootletError) as e:
+        asyncio.run(wifi.join(radio, settings, BOARD))
+    assert e.value.code == "WIFI_FAILED" and str(error) in e.value.fact
+
+
+def test_a_board_that_knows_the_time_waits_longer_for_an_access_point_that_is_off(wifi: Any, radio: Wlan) -> None:
+    away, broken = failure("WIFI_NO_AP"), failure()
+    assert wifi.failed(radio, SETTINGS, BOARD, 20, away, False) is True
+    assert wifi.failed(radio, SETTINGS, BOARD, 159, away, True) is False
+    assert wifi.failed(radio, SETTINGS, BOARD, 160, away, True) is True
+    assert wifi.failed(radio, SETTINGS, BOARD, 20, broken, True) is True

@@ -507,3 +507,21 @@ def test_a_board_without_an_led_does_nothing():
     leds.start({"led": 0})  # GPIO 0 is a pin
     assert len(Machine.Pin.levels) > before
     leds._pin = None
+
+
+def test_a_crash_resets_the_board_whatever_fails_on_the_way():
+    """Out of memory again and again: nobody watches the board any more, so it must not stay where it is."""
+    fresh()
+    start(1)
+    save, count = health.save, health.count
+
+    def fail(*args, **more):
+        raise MemoryError
+
+    try:
+        health.save = fail
+        assert crash()
+        health.save, health.count = save, fail
+        assert crash()
+    finally:
+        health.save, health.count = save, count
