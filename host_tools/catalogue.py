@@ -473,7 +473,7 @@ ENTRIES = {
             "WiFi or the way to the broker was lost without a word.",
             "The broker is overloaded, or waits for its own disk.",
         ),
-        "nothing from the broker for 90 s",
+        "silent for 15.2 s",
     ),
     "MQTT_CLOSED": Entry(
         "mqtt",

@@ -165,9 +165,7 @@ class Link:
             self._stable = time.ticks_diff(now, self._began) > STABLE_MS
         if self._due is not None and time.ticks_diff(now, self._due) > self._answer_ms:
             quiet = time.ticks_diff(now, self._heard)
-            raise RootletError(
-                "MQTT_TIMEOUT", "nothing from the broker for %d.%d s" % (quiet // 1000, quiet // 100 % 10)
-            )
+            raise RootletError("MQTT_TIMEOUT", "silent for %d.%d s" % (quiet // 1000, quiet // 100 % 10))
         if self._due is None and time.ticks_diff(now, self._heard) > self._ping_ms:
             self.client.ping()
             self._expect()

@@ -429,7 +429,7 @@ class Device:
                 self._counts.again += again
                 await self._publish(link, topic, payload, number, again=again)
             if due is not None and now >= due + answer_s:
-                raise RootletError("MQTT_TIMEOUT", f"nothing from the broker for {now - heard:.1f} s")
+                raise RootletError("MQTT_TIMEOUT", f"silent for {now - heard:.1f} s")
             if self._ending and not self.waiting and not self._inflight:
                 await link.send(b"\xe0\0")
                 return

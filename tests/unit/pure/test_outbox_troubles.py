@@ -52,7 +52,7 @@ def test_memory_that_runs_out_while_an_entry_is_handed_out_loses_none():
             if Full.fails:
                 Full.fails -= 1
                 raise MemoryError
-            list.append(self, item)
+            super().append(item)
 
     for stored in (False, True):
         Full.fails = 1
