@@ -206,10 +206,10 @@ class Gateway:
         log("mqtt", "connected to %s:%d by %s" % (client.server, client.port, how))
         chain = "it knows the key of '%s'" % shared.identity if shared else "chain " + " > ".join(s.chain)
         log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
-        self._tell()
-        health.connected()
         if self.remote:
             self.remote.subscribe()
+        self._tell()
+        health.connected()
         memory.settle()
         if not shared:  # no certificate has confirmed the time
             self.clock.keep(s.since)
@@ -277,7 +277,7 @@ class Gateway:
                     self.link.client.disconnect()
                     log("mqtt", "back to the first broker")
                 elif self.remote:
-                    await self.remote.leave()
+                    self.remote.leave()
             except RootletError as e:
                 code = e.code
                 _told(e)
@@ -295,12 +295,17 @@ class Gateway:
             await asyncio.sleep_ms(pause)
 
 
-async def main(settings):
-    """Run for ever. What is missing on the flash is told, and ends the program. Args: settings: see start.settings."""
+async def main(settings, failed=None):
+    """Run for ever. What is missing on the flash is told, and ends the program.
+
+    Args: settings: see start.settings. failed: see pending.carry_out.
+    """
     try:
         gateway = Gateway(settings, board.load())
     except RootletError as e:
         log("error", e)
         return
+    if failed and gateway.remote:
+        gateway.remote.failed(failed[0], "update", failed[1])
     health.start(settings, gateway.board)
     await gateway.run()

@@ -107,9 +107,9 @@ class Link:
         return self._backoff.failed(code)
 
     def publish(self, topic, text, retain=True):
-        """Publish a message that need not outlive the connection. Raises RootletError MQTT_*."""
-        self.client.publish(topic, text, retain=retain, qos=1, keep=False)
+        """Publish what need not outlive the connection. Returns the packet id. Raises RootletError MQTT_*."""
         self._expect()
+        return self.client.publish(topic, text, retain=retain, qos=1, keep=False)
 
     def _expect(self):
         if self._due is None:

@@ -1,11 +1,9 @@
 """What commands do to the gateway. Loaded only where the configuration allows any."""
 
-from . import health, memory
+from . import health
 from .commands import Commands, answer
 from .errors import RootletError, unload
 from .start import log
-
-_UPDATE_MS = 120000  # longest silence of an update; while it waits for the network it is heard
 
 
 class Remote:
@@ -32,6 +30,7 @@ class Remote:
 
     def subscribe(self):
         """Ask the broker for commands. One that gives none costs the commands, not the readings."""
+        self._answer()  # what was left over: before the status, which says how it is now
         if self.mute:
             log("error", "no commands until the next connection: a message was too large")
             return
@@ -48,20 +47,19 @@ class Remote:
         if self._leaving:
             return self._pid not in client.inflight  # the answer has arrived
         self._text = self._text or self.commands.step()
-        if self._text:
-            self._pid = client.publish(self._reply, self._text, qos=1, keep=False)
-            self._gateway.link._expect()
-            self._text = None
+        self._answer()
         return False
 
-    async def leave(self):
-        """Do what needs the connection to be closed: a restart, or an update before it.
+    def _answer(self):
+        if self._text:
+            self._pid = self._gateway.link.publish(self._reply, self._text, False)
+            self._text = None
 
-        Returns where the update fails; the answer that says so goes out with the next connection.
-        """
+    def leave(self):
+        """Restart, the connection closed in good order."""
         gateway = self._gateway
         client = gateway.link.client
-        name, number, args = self._leaving
+        name = self._leaving[0]
         self._leaving = ()
         try:
             client.publish(gateway._topic("status"), '{"status": "offline", "why": "%s"}' % name, retain=True, qos=1)
@@ -71,32 +69,15 @@ class Remote:
             log("error", e)  # the broker will find out by itself
             client.close()
         gateway.outbox.flush()
-        if name == "update" and not await self._updated(number, args["url"]):
-            return
         log("gateway", "restart by a command: " + name)
-        gateway.outbox.flush()
         import machine
 
         health.restarts(name)
         machine.reset()
 
-    async def _updated(self, number, url):
-        """Fetch an update. Returns whether to restart for it."""
-        gateway = self._gateway
-        memory.reserve(gateway.board.get("tls"))
-        health.feed("", _UPDATE_MS)
-        from . import update
-
-        try:
-            await update.fetch(url, gateway.trust, gateway.settings, gateway.board, log)
-            return True
-        except RootletError as e:
-            log("error", e)
-            self._text = answer(number, "update", e)
-            return False
-        finally:
-            for module in ("update", "https", "http1"):
-                unload(module)
+    def failed(self, number, name, error):
+        """Answer with the next connection that a command, begun before the restart, has failed."""
+        self._text = answer(number, name, error)
 
     def _leave(self, name, number, args):
         self._leaving = (name, number, args)
@@ -114,6 +95,12 @@ class Remote:
     def _update(self, number, args):
         if not self._gateway.settings["update"]["key"]:
             raise RootletError("UPDATE_OFF", "update.key is not set")
+        from . import pending
+
+        try:
+            pending.ask(number, args["url"])
+        finally:
+            unload("pending")
         self._leave("update", number, args)
 
     def _rotate(self, number, args):

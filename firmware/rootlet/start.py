@@ -1,6 +1,7 @@
 """Starts the gateway: the configuration first, while memory is free and in one piece, then all the rest."""
 
 import gc
+import os
 import time
 
 from . import slots, trees
@@ -39,6 +40,15 @@ async def main():
     except RootletError as e:
         log("error", e)
         return
+    failed = None
+    try:
+        os.stat("update.json")
+        from . import pending
+
+        failed = await pending.carry_out(checked, log)
+        unload("pending")
+    except OSError:
+        pass  # no update was asked for
     from . import gateway
 
-    await gateway.main(checked)
+    await gateway.main(checked, failed)
