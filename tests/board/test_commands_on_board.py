@@ -108,32 +108,6 @@ def test_commands_are_executed_and_a_reboot_once(lab: Lab) -> None:
         assert lab.status()["boots"] == 2
 
 
-STAND_IN = """from .errors import RootletError
-async def fetch(url, trust, settings, board, log):
-    if url.endswith("bad"):
-        raise RootletError("HTTP_RESPONSE", "of this test")
-    return 7
-"""
-
-
-def test_an_update_is_answered_when_it_begins_and_when_it_fails(lab: Lab) -> None:
-    flash = lab.flash(["update"])
-    (next(path for path in flash.rglob("commands.mpy")).parent / "update.py").write_text(STAND_IN)
-    with VirtualBoard(flash, script=SCRIPT) as board:
-        assert lab.status()["boots"] == 1
-        assert lab.send("update", "url=https://localhost/bad").ok
-        said: dict[str, Any] = {"ok": True}
-        while said["ok"]:
-            topic, payload = lab.watcher.next(20)
-            said = json.loads(payload) if topic.endswith("/reply") else said
-        assert said["command"] == "update" and said["error"] == {"code": "HTTP_RESPONSE", "fact": "of this test"}
-        assert lab.send("update", "url=https://localhost/good").ok
-        board.wait_for("restart by a command: update", 20)
-        while (again := lab.status())["boots"] == 1:
-            pass
-        assert (again["reset"], again["crashes"]) == ("update", 0)
-
-
 def test_wifi_that_is_stuck_restarts_the_board_and_says_so(lab: Lab) -> None:
     flash = lab.flash([], restart_after=2, reboot_after=3)
     with VirtualBoard(flash, script=NO_WIFI) as board:

@@ -281,7 +281,7 @@ def test_a_board_with_the_program_at_its_root_moves(site: Site) -> None:
         left = sorted(path.name for path in site.flash.iterdir())
         assert left == [
             "app", "app_a", "boot.py", "clock.json", "config.json", "device.crt.der", "device.key.der", "health.json",
-            "main.py",
+            "main.py", "outbox",
         ]  # fmt: skip
         board.wait_for("mqtt: connected", 20, board.position - 1)
         assert (site.flash / "app_a" / "trust_roots.mpy").read_bytes() == site.roots.compiled.read_bytes()

@@ -10,6 +10,8 @@ import sys
 import time
 
 sys.path[:0] = sys.argv[1:3]
+if hasattr(gc, "threshold") and sys.implementation.name == "micropython":
+    gc.threshold(8192)  # as boot.py has it, while all is loaded
 if sys.implementation.name == "cpython":
     sys.path.insert(0, __file__.rsplit("/", 2)[0] + "/cpython")
     import micropython_api  # noqa: F401

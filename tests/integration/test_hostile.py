@@ -1,6 +1,7 @@
 """Every hostile server is refused with a code of its own, by the same firmware on CPython and on MicroPython."""
 
 import contextlib
+import re
 import ssl
 import subprocess
 import time
@@ -146,7 +147,9 @@ def ask(interpreter, folder, urls, **extra):
 
 def compare(names, here, there):
     """The same code and text on CPython and on MicroPython, but for what DIFFERENT lists."""
-    pairs = {name: (a.get("text"), b.get("text")) for name, a, b in zip(names, here, there, strict=True)}
+    # Not asked in the same second.
+    words = [[re.sub(r"the clock says \S+", "", row.get("text") or "") for row in rows] for rows in (here, there)]
+    pairs = {name: (a, b) for name, a, b in zip(names, *words, strict=True)}
     assert {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name not in (*DIFFERENT, *RACES)} == {}
     stale = [name for name, pair in pairs.items() if pair[0] == pair[1] and name in DIFFERENT]
     assert not stale
