@@ -117,24 +117,6 @@ def test_an_update_without_a_key_is_refused(pki: Pki, tmp_path: Path) -> None:
         assert scene.on("reply")["error"]["code"] == "UPDATE_OFF"
 
 
-def test_the_board_restarts_where_wifi_is_stuck_and_says_why(pki: Pki, tmp_path: Path) -> None:
-    with running_broker(pki, tmp_path) as broker, SntpServer() as sntp:
-        config = settings(broker.port, sntp.port)
-        config["wifi"] |= {"restart_after": 1, "reboot_after": 2}
-        config["mqtt"]["retry_first_s"] = 0.2
-        flash = staged(pki, tmp_path, config)
-        script = {**SCRIPT, "wifi": {"networks": {}, "scan_ms": 20}}
-        with VirtualBoard(flash, script=script) as board:
-            board.wait_for("WIFI_NO_AP", 30)
-            board.wait_for("starts", 30, since=board.position)
-            board.update_script(SCRIPT)
-            me = pki.clients["operator"]
-            with Watcher("localhost", broker.port, pki.authority.cert_pem, me.cert_pem, me.key_pem) as watcher:
-                scene = Scene(board, watcher, flash)
-                said = scene.on("status")
-    assert said["reset"] == "wifi" and said["last_error"]["code"] == "WIFI_STUCK" and said["crashes"] == 0
-
-
 def test_a_command_kept_by_the_broker_is_not_executed(pki: Pki, tmp_path: Path) -> None:
     with running(pki, tmp_path, commands=ALL) as (scene, broker):
         scene.watcher._client.publish(
