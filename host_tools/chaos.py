@@ -246,6 +246,7 @@ class Wire:
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._dialling: set[asyncio.Task[None]] = set()
+        self._resets = False  # how those are ended that are still being connected
         self._changed = asyncio.Event()
 
     def __enter__(self) -> Self:
@@ -374,7 +375,7 @@ class Wire:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.sock_connect(far, ("127.0.0.1", self.target))
         except BaseException as e:
-            _close(near, reset=True)
+            _close(near, reset=self._resets if isinstance(e, asyncio.CancelledError) else True)
             far.close()
             self._closed()
             if not isinstance(e, OSError):
@@ -387,6 +388,7 @@ class Wire:
             link.close(self.down.reset or self.up.reset)
 
     async def _close_all(self, reset: bool) -> None:
+        self._resets = reset
         await asyncio.sleep(0)  # a task that has not begun could not clean up
         for task in list(self._dialling):
             task.cancel()

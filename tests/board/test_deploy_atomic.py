@@ -25,7 +25,7 @@ from host_tools.paths import ROOT
 from host_tools.sim.board import VirtualBoard
 from tests.board.test_rotate import SCRIPT, Lab
 
-CUTS = int(os.environ.get("ROOTLET_DEPLOY_CUTS", "15"))
+CUTS = int(os.environ.get("ROOTLET_DEPLOY_CUTS", "8"))
 PARTS = 4
 OWN = ("complete", "complete.new", "tried", "starts")
 QUIET = trees.Options(wait_s=None)
