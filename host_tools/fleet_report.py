@@ -32,6 +32,7 @@ class Report:
         """What did not arrive as it should, in words; empty where all is well."""
         seen = self.received or {}
         found = [
+            (max(0, self.devices - self.state["handshakes"]), "devices never connected"),
             (self.state["dropped"], "readings dropped by full outboxes"),
             (self.state["waiting"], "readings not acknowledged at the end"),
             (seen.get("missing", 0), "acknowledged readings not seen by the observer"),

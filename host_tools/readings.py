@@ -54,7 +54,8 @@ class Sequence:
     """The sequence numbers of one device, which counts its readings from 0 at each start.
 
     lost: numbers that have not come. repeated: numbers that came again, as QoS 1 may send them. one_start: they are of
-    one start only, as readings with a `boot` are; else what goes back far is a new start.
+    one start only, as readings with a `boot` are; else what goes back far is a new start. unwatched: nobody looked for
+    a moment, so that the next gap says nothing.
     """
 
     last: int | None = None
@@ -62,6 +63,7 @@ class Sequence:
     repeated: int = 0
     starts: int = 0
     one_start: bool = False
+    unwatched: bool = False
     _first: int = 0
     _missing: set[int] = field(default_factory=set)
 
@@ -71,6 +73,9 @@ class Sequence:
         if last is None or number == last + 1:
             self._first = number if last is None else self._first
             self.last = number
+        elif number > last and self.unwatched:
+            self.last = number
+            self.unwatched = False
         elif number > last:
             self.lost += number - last - 1
             self._missing.update(range(max(last + 1, number - _MOST_MISSING), number))
@@ -101,6 +106,13 @@ class Sequences:
     _newest: int | None = None
     _lost: int = 0
     _repeated: int = 0
+    _unwatched: bool = False
+
+    def unwatched(self) -> None:
+        """Nobody looked for a moment: what came then is not lost."""
+        self._unwatched = True
+        for sequence in self._kept.values():
+            sequence.unwatched = True
 
     def add(self, number: int, boot: int | None = None) -> None:
         """Count one number. boot: of the reading, None where it has none."""
@@ -108,8 +120,9 @@ class Sequences:
         if sequence is None:
             sequence = Sequence(one_start=boot is not None)
             if boot is not None:
-                if self._newest is not None and boot > self._newest:
+                if self._newest is not None and boot > self._newest and not self._unwatched:
                     sequence.last = -1  # it began while we watched: from 0
+                self._unwatched = False
                 self._newest = max(boot, self._newest or 0)
             if len(self._kept) >= _MOST_STARTS:
                 # The one not heard for longest, not the lowest: a deploy begins the count of starts anew.
@@ -273,6 +286,11 @@ class Table:
             else:
                 _put(row, message, now)
         return message
+
+    def unwatched(self) -> None:
+        """The connection to the broker was away: what came meanwhile was not seen, and is not lost."""
+        for device in self.devices.values():
+            device.sequence.unwatched()
 
     def _device(self, name: str) -> Device | None:
         if name not in self.devices and len(self.devices) < MOST_DEVICES:

@@ -55,6 +55,9 @@ def _example(command: str) -> str:
     return f"rootlet send DEVICE {known}{_ARGUMENTS.get(known, '')}{others}"
 
 
+_STATUS_S = 2
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the device said: `ok`, the error's code and fact where it did not, and the whole object."""
@@ -65,9 +68,11 @@ class Answer:
     data: dict[str, Any]
 
     def lines(self) -> list[str]:
-        """The facts as harmless text, one a line, a few of them."""
-        rows = [(key, value) for key, value in self.data.items() if key not in ("id", "command", "ok", "error")]
-        return [f"{short(key, 24)}: {short(value, _LONGEST_FACT)}" for key, value in rows[:12]]
+        """The facts as harmless text, one a line, 32 at most."""
+        facts = {key: value for key, value in self.data.items() if key not in ("id", "command", "ok", "error")}
+        if isinstance(facts.get("status"), dict):
+            facts |= facts.pop("status")
+        return [f"{short(key, 24)}: {short(value, _LONGEST_FACT)}" for key, value in [*facts.items()][:32]]
 
 
 def understand(payload: bytes, wanted: str) -> Answer | None:
@@ -100,6 +105,7 @@ def send(place: Place, device: str, command: str, words: Iterable[str], timeout_
         return place.topic.replace("{device}", device).replace("{sensor}", sensor)
 
     status = ""
+    done: Answer | None = None
     with Watcher(
         place.host, place.port, place.ca, place.cert, place.key, user=place.user, password=place.password,
         topic=[topic("reply"), topic("status")], longest=LONGEST_PAYLOAD,
@@ -110,13 +116,20 @@ def send(place: Place, device: str, command: str, words: Iterable[str], timeout_
             while True:
                 heard, said = watcher.next(max(0.001, end - time.monotonic()))
                 answer = understand(said, number) if heard == topic("reply") else None
-                if answer:
+                if answer and (command != "status" or not answer.ok):
                     return answer
+                if answer:
+                    done = answer
+                    end = min(end, time.monotonic() + _STATUS_S)
                 if heard == topic("status"):
                     status = _word(said)
+                    if done:  # the one that was asked for comes after the answer
+                        return Answer(True, "", "", {**done.data, "status": json.loads(said)})
                 if time.monotonic() > end:
                     raise TimeoutError
         except TimeoutError:
+            if done:
+                return done  # it has published none, or not to us
             raise _silence(device, command, status, timeout_s) from None
 
 

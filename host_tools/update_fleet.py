@@ -175,4 +175,5 @@ def run(
     for line in table(rollout):
         say(line)
     if rollout.outcome is Outcome.STOPPED:
-        raise Failure("the update was stopped", rollout.why, "rootlet publish-update --resume, when the cause is gone")
+        fix = "rootlet publish-update --resume, when the cause is gone; after a deployment by cable without --resume"
+        raise Failure("the update was stopped", rollout.why, fix)

@@ -1,5 +1,6 @@
 """An independent observer of the broker (paho-mqtt) that always verifies."""
 
+import contextlib
 import queue
 import ssl
 import threading
@@ -32,6 +33,7 @@ class Watcher:
         ca: PEM file of the CA. cert, key: PEM files of the observer's own certificate, or neither.
         user, password: or None. topic: topic filter, or several. timeout_s: for the connection and the subscription.
         longest: payloads are cut to so many bytes, so that what waits is bounded.
+        tells_gaps: after a broken connection the next message is ("", b""): what came meanwhile was not seen.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Watcher:
         topic: str | Sequence[str] = "rootlet/#",
         timeout_s: float = 10,
         longest: int | None = None,
+        tells_gaps: bool = False,
     ) -> None:
         self._longest = longest
+        self._tells_gaps = tells_gaps
         self.connected = False
         self.dropped = 0
         self._host, self._port, self._timeout_s = host, port, timeout_s
@@ -69,7 +73,7 @@ class Watcher:
             fix = "--ca, --cert and --key take PEM files; the key is that of the certificate, and not encrypted"
             raise Failure("the certificates cannot be used", because, fix, Exit.USAGE) from None
         self._client.tls_set_context(context)
-        self._client.reconnect_delay_set(1, 30)
+        self._client.reconnect_delay_set(1, 5)
         if user is not None:
             self._client.username_pw_set(user, password)
         self._client.on_connect = self._connected
@@ -83,6 +87,9 @@ class Watcher:
         if reason.is_failure:
             self._refuse(str(reason))
         else:
+            if self._tells_gaps and self._ready.is_set():
+                with contextlib.suppress(queue.Full):
+                    self._messages.put_nowait(("", b""))
             client.subscribe([(topic, 1) for topic in self._topics])
 
     def _subscribed(

@@ -152,7 +152,7 @@ _MQTT: tuple = (
     ("keepalive_s", _whole(5, 65535), 60, "5 to 65535 seconds"),
     ("topic", _topic, "rootlet/{device}/{sensor}", "text without '#' and '+'; {device} and {sensor} are filled in"),
     ("qos", _whole(0, 1), 1, "0 or 1"),
-    ("queue", _whole(1, 1000), 64, "1 to 1000 readings held in RAM"),
+    ("queue", _whole(1, 1000), 32, "1 to 1000 readings held in RAM"),
     ("brokers", lambda v: isinstance(v, list) and len(v) <= 3, [], "a list of at most 3 more brokers"),
     ("session", _one_of("clean", "persistent"), "clean", "clean or persistent"),
     ("window", _whole(1, 64), 16, "1 to 64 messages on their way at once"),

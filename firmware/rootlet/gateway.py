@@ -57,6 +57,8 @@ class Gateway:
             max_bytes=o["max_bytes"], ram=m["queue"], hold_ms=int(o["hold_s"] * 1000), full=o["full"], mode=o["mode"],
             window=m["window"],
         )  # fmt: skip
+        health.on_end[:] = [self.outbox.flush]
+        self.topics: dict = {}
         self.link = Link(m, settings["device"], self._broker_trust(), self.outbox)
         client = self.link.client
         client.set_last_will(self._topic("status"), '{"status": "offline"}', retain=True, qos=1)
@@ -118,7 +120,9 @@ class Gateway:
         device = self.settings["device"]
         text = reading(device, name, quantity, value, unit, self.clock.now(), kept["boots"], self.sequence)
         self.sequence += 1
-        self.outbox.put(self._topic(name), text)
+        if name not in self.topics:
+            self.topics[name] = self._topic(name).encode()  # one for all its readings
+        self.outbox.put(self.topics[name], text)
 
     async def _keep_outbox(self):
         """Write to flash what has waited too long, connected or not."""

@@ -11,6 +11,7 @@ STARTS = 5  # that many failed ones in a row lead to safe mode
 SETTLED_S = 60
 _LINKED_S = 10  # a connection of that length makes a start a good one
 
+on_end: list = []  # functions called when the gateway has ended, by whatever
 _reset = ""
 _error = None  # (code, fact): the last one since the start
 _short: list = [0, 0]  # failures for lack of memory in a row; ticks of the last
@@ -85,11 +86,24 @@ def run():
 
         asyncio.run(program.main())
     except Exception as e:
+        _save_all()
         _crash(e)
     except BaseException:  # Ctrl-C, machine.soft_reset()
+        _save_all()
         ended()
         raise
+    _save_all()
     ended()
+
+
+def _save_all():
+    """What is only in RAM goes to flash, as far as there is memory for that."""
+    gc.collect()
+    for function in on_end:
+        try:
+            function()
+        except Exception as e:
+            print("health:", e)
 
 
 def ended():

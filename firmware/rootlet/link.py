@@ -68,6 +68,7 @@ class Link:
         """
         client = self.client
         client.server, client.port = self.broker
+        self._outbox.release()  # the handshake needs the memory
         began = time.ticks_ms()
         kept = client.connect(clean or self._settings["session"] == "clean")
         self._began = self._heard = time.ticks_ms()

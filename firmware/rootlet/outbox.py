@@ -134,6 +134,13 @@ class Outbox:
         """The connection has ended: what was handed out and not acknowledged comes again."""
         self._at = 0
 
+    def release(self):
+        """What is on flash goes from RAM, and is read again when its turn comes: memory is needed for other things."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] < self._written:
+            waiting.popleft()
+            self._gap = True
+
     def tick(self):
         """Do what is due: what has waited for hold_ms goes to flash, and acknowledgements that have waited."""
         if not self._flash:

@@ -78,6 +78,7 @@ def send(
         fix = f"rootlet explain {answer.code}" if answer.code.isidentifier() else "rootlet send --help"
         raise Failure(f"{device} did not execute {command}", f"{answer.code}: {answer.fact}", fix)
     if not as_json:
-        typer.echo(f"{device}: {command} done")
+        later = command in ("reboot", "rotate", "update")
+        typer.echo(f"{device}: {command} {'begun; its next status says how it went' if later else 'done'}")
         for line in answer.lines():
             typer.echo(f"  {line}")

@@ -78,7 +78,7 @@ def watch(
     place = replace(place, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     watcher = Watcher(
         place.host, place.port, place.ca, place.cert, place.key, user=place.user, password=place.password,
-        topic=place.topic, longest=readings.LONGEST_PAYLOAD,
+        topic=place.topic, longest=readings.LONGEST_PAYLOAD, tells_gaps=True,
     )  # fmt: skip
     secrets = [*masking.known(found, Path()), *([place.password] if place.password else [])]
     masker = masking.Masker(secrets)
@@ -121,6 +121,9 @@ class _Show:
     def tick(self) -> None:
         """Time has passed."""
 
+    def gap(self) -> None:
+        """The broker was away for a while, and is back."""
+
 
 def _watch(
     watcher: "Watcher",
@@ -146,6 +149,10 @@ def _watch(
             show.tick()
             continue
         heard = time.monotonic()
+        if not topic:
+            table.unwatched()
+            show.gap()
+            continue
         cut = len(payload) >= readings.LONGEST_PAYLOAD
         payload = masker.text(payload.decode("utf-8", "replace"), cut).encode()
         topic = masker.text(topic)
@@ -170,6 +177,9 @@ def _lines(table: "Table", as_json: bool) -> Iterator[_Show]:
                 text = harmless(payload.decode("utf-8", "replace"))
                 print(f"{harmless(topic)}  {text}", flush=True)
 
+        def gap(self) -> None:
+            typer.echo("the broker was away and is back; what came meanwhile was not seen here", err=True)
+
     yield Lines()
 
 
@@ -184,7 +194,7 @@ def _screen(table: "Table", watcher: "Watcher", place: "Place") -> Iterator[_Sho
     blocks = readings.BLOCKS if "utf" in (console.encoding or "").lower() else readings.PLAIN_BLOCKS
 
     def picture() -> object:
-        notes = ["" if watcher.connected else "the broker is gone; trying again, every 30 s at most"]
+        notes = ["" if watcher.connected else "the broker is gone; trying again, every 5 s at most"]
         notes += [f"{watcher.dropped} messages came faster than they could be shown"] if watcher.dropped else []
         where = f"{place.host}:{place.port} {readings.short(place.topic)}"
         return readings.view(table, time.monotonic(), where, blocks, "; ".join(filter(None, notes)))

@@ -36,12 +36,20 @@ class Scene:
 
 
 @contextlib.contextmanager
-def running(pki: Pki, folder: Path, script: dict[str, Any] = SCRIPT, **mqtt: Any) -> Iterator[tuple[Scene, Broker]]:
+def running(
+    pki: Pki,
+    folder: Path,
+    script: dict[str, Any] = SCRIPT,
+    outbox: dict[str, Any] | None = None,
+    every_s: float = 0.1,
+    **mqtt: Any,
+) -> Iterator[tuple[Scene, Broker]]:
     me = pki.clients["operator"]
     with running_broker(pki, folder) as broker, SntpServer() as sntp:
         config = settings(broker.port, sntp.port)
         config["mqtt"].update(retry_first_s=0.3, **mqtt)
-        config["outbox"] = {"hold_s": 0}
+        config["outbox"] = outbox or {"hold_s": 0}
+        config["sensors"][0]["every_s"] = every_s
         flash = staged(pki, folder, config)
         with (
             Watcher("localhost", broker.port, pki.authority.cert_pem, me.cert_pem, me.key_pem) as watcher,
@@ -140,3 +148,19 @@ def test_a_huge_message_kept_on_the_command_topic_costs_commands_only(pki: Pki, 
         for _ in range(60):
             seq = scene.on("sim")["seq"]
         assert seq >= last + 30
+
+
+def test_a_long_outage_leaves_memory_for_the_next_connection(pki: Pki, tmp_path: Path) -> None:
+    """With all that commands need loaded, and hundreds of readings waiting."""
+    mqtt = {"commands": ALL, "retry_longest_s": 1, "queue": 200}
+    with running(pki, tmp_path, outbox={"hold_s": 1}, every_s=0.05, **mqtt) as (scene, broker):
+        at = scene.board.position
+        broker.kill()
+        # Some ten seconds, and 200 readings.
+        for _ in range(25):
+            scene.board.wait_for("TCP_REFUSED", 20, since=at)
+            at = scene.board.position
+        broker.restart()
+        scene.board.wait_for("mqtt: connected", 30, since=at)
+        said = scene.board.output
+        assert "MEMORY" not in said and "SAFE MODE" not in said and "ended by" not in said

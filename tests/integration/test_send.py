@@ -181,7 +181,7 @@ def test_an_answer_is_harmless_text() -> None:
         f"k\x07{i}": "\n" for i in range(99)
     }
     answer = send.understand(json.dumps(data).encode(), "n")
-    assert answer and len(answer.fact) <= 160 and len(answer.lines()) == 12
+    assert answer and len(answer.fact) <= 160 and len(answer.lines()) == 32
     for text in (answer.code, answer.fact, *answer.lines()):
         assert text.isprintable()
 

@@ -226,3 +226,24 @@ def test_the_picture() -> None:
     text = said.get()
     for words in ("pico-1 online", "pico-2 offline", "22", "C", "7 s", "1/s", "▁▅█", "error DNS", "a note"):
         assert words in text, (words, text)
+
+
+def test_what_comes_while_nobody_looks_is_not_lost() -> None:
+    table = Table()
+
+    def take(seq: int, boot: int = 1) -> None:
+        topic, payload = reading(seq)
+        table.add(topic, json.dumps({**json.loads(payload), "boot": boot}).encode(), 0)
+
+    for seq in (0, 1, 2):
+        take(seq)
+    table.unwatched()
+    take(40)
+    assert table.lost("pico-1") == 0
+    take(42)
+    assert table.lost("pico-1") == 1  # watched again
+    table.unwatched()
+    take(7, boot=2)
+    assert table.lost("pico-1") == 1
+    take(9, boot=2)
+    assert table.lost("pico-1") == 2

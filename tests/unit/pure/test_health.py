@@ -525,3 +525,18 @@ def test_a_crash_resets_the_board_whatever_fails_on_the_way():
         assert crash()
     finally:
         health.save, health.count = save, count
+
+
+def test_what_is_to_be_saved_at_the_end_is_saved_and_cannot_stop_the_reset():
+    fresh()
+    start(1)
+    saved = []
+
+    def fail():
+        raise MemoryError
+
+    health.on_end[:] = [fail, lambda: saved.append(1)]
+    try:
+        assert crash() and saved == [1]
+    finally:
+        health.on_end[:] = []

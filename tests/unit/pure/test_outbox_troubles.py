@@ -92,3 +92,31 @@ def test_a_segment_that_cannot_be_read_at_one_start_hides_nothing_at_the_next():
         second.put(TOPIC, "new%d" % i)
     third = start(hold_ms=0, window=64)
     assert all_that_comes(third) == [b"old%d" % i for i in range(10)] + [b"new%d" % i for i in range(10)]
+
+
+def test_what_is_on_flash_can_leave_ram_and_comes_in_its_order():
+    box = fresh(ram=16, hold_ms=1000, window=4)
+    for i in range(10):
+        box.put(TOPIC, "v%d" % i)
+    first = box.next()
+    former.clock.now += 2000
+    box.tick()
+    box.put(TOPIC, "v10")
+    box.release()
+    assert [entry[2] for entry in box._waiting] == [b"v10"]
+    assert len(box) == 11
+    box.rewind()
+    assert box.next()[2] == first[2] == b"v0"
+    box.acked(0)
+    assert all_that_comes(box) == [b"v%d" % i for i in range(1, 11)]
+    box.release()  # with nothing to release
+    assert len(box) == 0 and box.dropped == box.errors == 0
+
+
+def test_nothing_leaves_ram_that_is_nowhere_else():
+    for mode in ("ram", "flash"):
+        box = fresh(ram=16, mode=mode)
+        for i in range(5):
+            box.put(TOPIC, "v%d" % i)
+        box.release()
+        assert all_that_comes(box) == [b"v%d" % i for i in range(5)]
