@@ -119,7 +119,8 @@ class Project:
             if device.id == device_id:
                 return device
         like = f"the same command with {project_check.near(device_id, ids) or ids[0]}"
-        raise Failure(f"there is no device {device_id[:48]!r}", f"{self.name} has {len(ids)} others", like, Exit.USAGE)
+        there = f"{len(ids)} others" if len(ids) > 5 else ", ".join(ids)
+        raise Failure(f"there is no device {device_id[:48]!r}", f"{self.name} has {there}", like, Exit.USAGE)
 
 
 def find(start: Path | None = None) -> Path | None:

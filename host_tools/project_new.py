@@ -39,6 +39,10 @@ auth = "mtls"                    # certificates; or "psk", or "password" with us
 
 # [mqtt]
 # topic = "rootlet/{{device}}/{{sensor}}"
+# commands = ["status"]          # what `rootlet send` may ask for: also interval, rotate, update, reboot
+
+# [outbox]
+# hold_s = 10                    # how long a reading may wait in RAM alone before it goes to flash
 
 # [https]
 # url = "https://example.org/"   # a page that each device fetches and verifies when it starts

@@ -73,7 +73,7 @@ def provision(
     for word in ("made", "renewed", "changed", "kept"):
         if count := report.counts.get(word):
             typer.echo(f"{word:<12} {count if several else wanted[0].id}")
-    typer.echo(f"files        {loaded.out('ID') if several else loaded.out(wanted[0].id)}")
+    typer.echo(f"files        {loaded.out(wanted[0].id).parent if several else loaded.out(wanted[0].id)}")
     typer.echo(f"manifest     {report.manifest}")
     for note in report.notes:
         typer.echo(f"note         {note}")
