@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 
-from . import board, health, memory
+from . import board, health, memory, watchdog
 from .errors import RootletError, unload
 
 PATH = "update.json"
@@ -79,6 +79,7 @@ async def carry_out(settings, log):
         return number, RootletError("UPDATE_FLASH" if isinstance(e, OSError) else "MEMORY", str(e))
     finally:
         watching.cancel()
+        watchdog.stop()  # the gateway starts its own
         for name in ("update", "https", "http1"):
             unload(name)
         memory.reserve(hardware.get("tls"))
