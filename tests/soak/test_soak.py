@@ -239,8 +239,8 @@ def judged(memory: Memory, publishes: int) -> None:
         "MQTT_CLOSED", "MQTT_TIMEOUT", "TCP_REFUSED", "TLS_CLOSED", "NET_CLOSED", "TLS_TIMEOUT",
     }, memory.end["codes"]  # fmt: skip
     assert (lost + error) * publishes / 1000 < LOSS_ALLOWED, "free heap trends down, or the run was too short to say"
-    # The largest block is only told: with so small a heap it jumps between two sizes, by what happened to lie where. That
-    # each of the connections was made shows that it was enough.
+    # The largest block is only told: with so small a heap it jumps between two sizes, by what happened to lie where.
+    # That each of the connections was made shows that it was enough.
 
 
 @pytest.mark.timeout(4000)
