@@ -57,10 +57,6 @@ class Link:
     def broker(self):
         return self._brokers[self._at]
 
-    @property
-    def connected(self):
-        return self._began is not None
-
     def connect(self, clean=False):
         """Connect to the broker whose turn it is. Returns whether it kept a session. Raises: see mqtt.Client.
 

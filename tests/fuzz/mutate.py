@@ -55,16 +55,6 @@ def pieces(dice: random.Random, data: bytes, gaps: bool = True) -> list[bytes | 
     return out
 
 
-def remaining(n: int) -> bytes:
-    """MQTT's remaining length."""
-    out = bytearray()
-    while True:
-        n, low = n >> 7, n & 0x7F
-        out.append(low | 0x80 if n else low)
-        if not n:
-            return bytes(out)
-
-
 class Endless(BaseException):
     """The reader went on and on. Not an Exception: nothing may catch it and call it a bad packet."""
 

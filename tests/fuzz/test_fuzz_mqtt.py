@@ -10,7 +10,7 @@ from rootlet import mqtt, packets, tls
 from rootlet.errors import RootletError
 from rootlet.stream import Stream
 from tests.fuzz import mutate
-from tests.fuzz.mutate import INPUTS, Wire, remaining
+from tests.fuzz.mutate import INPUTS, Wire
 
 CODES = {
     "MQTT_PACKET", "MQTT_CLOSED", "MQTT_TOO_LARGE", "MQTT_TIMEOUT", "MQTT_REFUSED", "MQTT_UNAVAILABLE",
@@ -31,7 +31,7 @@ def suback(pid, granted=1):
 
 def publish(topic, message, pid=0, flags=0):
     body = struct.pack("!H", len(topic)) + topic + (struct.pack("!H", pid) if flags & 6 else b"") + message
-    return bytes((0x30 | flags,)) + remaining(len(body)) + body
+    return bytes((0x30 | flags,)) + packets.length(len(body)) + body
 
 
 SOUND = [
@@ -55,12 +55,12 @@ def one_packet(dice, packet):
     body = packet[3:] if packet[1] & 0x80 else packet[2:]
     if kind == 1:  # a length that lies
         size = dice.choice((0, 1, len(body) - 1, len(body) + 1, 127, 128, 16384, 16385, 65536, 268435455))
-        return packet[:1] + remaining(max(0, size)) + body
+        return packet[:1] + packets.length(max(0, size)) + body
     if kind == 2:  # a length that is none
         return packet[:1] + dice.choice((b"\xff\xff\xff\xff\x7f", b"\x80\x80\x80\x80\x00", b"\x82\x00")) + body
     if kind == 3:
         body = mutate.change(dice, body)
-        return packet[:1] + remaining(len(body)) + body
+        return packet[:1] + packets.length(len(body)) + body
     if kind == 4:
         pid = dice.choice((0, 1, 2, 3, 4, 4, 5, 65535))
         return puback(pid) if dice.randrange(2) else suback(pid, dice.choice((0, 1, 0x80)))
