@@ -28,6 +28,7 @@ GROUPS = {
     "http": "HTTP",
     "mqtt": "MQTT",
     "update": "Remote update",
+    "ble": "Bluetooth",
     "other": "Other",
 }
 
@@ -575,6 +576,54 @@ ENTRIES = {
         ("Two versions and what the board keeps do not fit its flash.", "The flash is worn out."),
         "163840 bytes are needed, 90112 are free",
         "The version that runs is untouched.",
+    ),
+    "BLE_OFF": Entry(
+        "ble",
+        (
+            "The firmware on the board has no `bluetooth` module: builds for boards without a radio lack it.",
+            "The radio did not start: memory was short, or the power supply is weak.",
+            "An event of the radio found no room while the board was busy; it is started again.",
+        ),
+        "no module named 'bluetooth'",
+        "Everything else goes on meanwhile. The radio is tried again after a pause that grows to five minutes.",
+    ),
+    "BLE_CONNECT": Entry(
+        "ble",
+        (
+            "The peripheral is at the edge of what the board hears.",
+            "It is connected to another device, a phone for instance; many take one connection only.",
+            "It has gone to sleep after its advertisement.",
+        ),
+        "no connection within 8 s",
+    ),
+    "BLE_LOST": Entry(
+        "ble",
+        (
+            "The peripheral was switched off, carried away, or its battery is empty.",
+            "It ends connections by itself to save power; then raise every_s, or read its advertisements instead.",
+            "WiFi and Bluetooth share one antenna, and the signal is weak.",
+        ),
+        "the peripheral has gone",
+    ),
+    "BLE_GATT": Entry(
+        "ble",
+        (
+            "The peripheral has none of the services or characteristics that the configuration asks for.",
+            "It wants an encrypted connection: set bond, on a board that can.",
+            "It answers wrongly, late or not at all.",
+        ),
+        "characteristic discovery failed with status 5",
+        "The status is that of the Attribute Protocol (Bluetooth Core Specification, volume 3, part F, section 3.4.1.1): "
+        "5 and 15 ask for pairing, 10 is something that is not there.",
+    ),
+    "BLE_PAIR": Entry(
+        "ble",
+        (
+            "The peripheral is not in pairing mode.",
+            "It has forgotten this board, or the board it; remove the bond on the peripheral.",
+            "It wants a passkey, and a gateway has neither display nor keys.",
+        ),
+        "the connection is not encrypted",
     ),
     "SENSOR": Entry(
         "other",

@@ -70,6 +70,11 @@ CATALOGUE = {
     "UPDATE_REFUSED": "the update is not one for this board now|see the fact; publish a version that fits",
     "UPDATE_FILE": "a file of the update could not be fetched as it was signed|publish it again; see the web server's log",
     "UPDATE_FLASH": "the flash does not take the update|free some flash: `rootlet deploy --delete`",
+    "BLE_OFF": "Bluetooth does not work|see the fact; use a board and a firmware with Bluetooth",
+    "BLE_CONNECT": "a BLE peripheral takes no connection|bring it nearer; end its connection to a phone or another gateway",
+    "BLE_LOST": "the connection to a BLE peripheral has ended|bring it nearer; the board connects again by itself",
+    "BLE_GATT": "a BLE peripheral does not answer as GATT wants|check services and values: docs/ble-gatt.md",
+    "BLE_PAIR": "a BLE peripheral cannot be paired with|put it into pairing mode; remove older bonds on it",
     "SENSOR": "a sensor could not be read|check its wiring and pin",
 }
 # fmt: on

@@ -14,6 +14,7 @@ from .reading import reading
 from .start import log
 
 _TICK_MS = 200
+_ANNOUNCED = 64  # quantities that are told to Home Assistant
 _TOLD_EACH = 50  # ticks between two complaints of a full outbox
 
 
@@ -68,6 +69,13 @@ class Gateway:
 
             self.remote = Remote(self)
         client.set_callback(self.remote.receive if self.remote else _ignore)
+        self.ble = None
+        if settings["ble"]:
+            from .ble_gateway import Listener
+
+            self.ble = Listener(settings["ble"], hardware, self._hear, log)
+        self.announced: list = []  # (sensor, quantity, unit) for Home Assistant
+        self.told_of = 0  # of them, in this connection
 
     def _load_trust(self, needs):
         """The embedded roots. A board that has a shared key and no page to fetch needs none."""
@@ -115,11 +123,21 @@ class Gateway:
             left = int(row["every_s"] * 1000) - time.ticks_diff(time.ticks_ms(), began)
             await asyncio.sleep_ms(max(0, left) if self.clock.good else 100)
 
-    def _take(self, name, quantity, value, unit):
-        """Put one reading into the outbox."""
+    def _hear(self, name, quantity, value, unit, age_ms, address, rssi):
+        """A reading of a BLE sensor; without a time it is worth little."""
+        if self.clock.good:
+            self._take(name, quantity, value, unit, (age_ms + 500) // 1000, (address, rssi))
+
+    def _take(self, name, quantity, value, unit, age=0, source=None):
+        """Put one reading into the outbox. Args: age: seconds since it was made. source: see reading."""
         device = self.settings["device"]
-        text = reading(device, name, quantity, value, unit, self.clock.now(), kept["boots"], self.sequence)
+        now = self.clock.now() - age
+        text = reading(device, name, quantity, value, unit, now, kept["boots"], self.sequence, source)
         self.sequence += 1
+        if self.settings["home_assistant"] and len(self.announced) < _ANNOUNCED:
+            what = (name, quantity, unit)
+            if what not in self.announced:
+                self.announced.append(what)
         if name not in self.topics:
             self.topics[name] = self._topic(name).encode()  # one for all its readings
         self.outbox.put(self.topics[name], text)
@@ -212,6 +230,7 @@ class Gateway:
         log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
         if self.remote:
             self.remote.subscribe()
+        self.told_of = 0
         self._tell()
         health.connected()
         memory.settle()
@@ -231,10 +250,30 @@ class Gateway:
             wifi.rssi(self.wlan),
             m["cert"],
             self.clock.now(),
+            self.ble and self.ble.status(),
         )
         unload("telemetry")
         self.link.publish(self._topic("status"), text)
         self.told = time.ticks_ms()
+
+    def _announce(self):
+        """Tell Home Assistant of one more quantity."""
+        from . import home_assistant
+
+        sensor, quantity, unit = self.announced[self.told_of]
+        topic, text = home_assistant.config(
+            self.settings["home_assistant"],
+            self.settings["device"],
+            sensor,
+            quantity,
+            unit,
+            self._topic(sensor),
+            self._topic("status"),
+        )
+        self.told_of += 1
+        if self.told_of == len(self.announced):
+            unload("home_assistant")
+        self.link.publish(topic, text)
 
     def _turn(self):
         """What is to be done now and then while connected. Returns whether to leave. Raises RootletError."""
@@ -258,6 +297,8 @@ class Gateway:
                 self._set_clock()
             except RootletError as e:
                 log("error", e)
+        if self.told_of < len(self.announced):
+            self._announce()
         every = self.settings["mqtt"]["status_s"] * 1000
         if self.told is None or (every and time.ticks_diff(time.ticks_ms(), self.told) > every):
             self._tell()
@@ -267,6 +308,8 @@ class Gateway:
         """Work for ever: every failure is logged with its code and tried again after a pause."""
         # Together: an exception that ends one of them ends all, and does not pass unseen.
         tasks = [self._sense(row) for row in self.settings["sensors"]]
+        if self.ble:
+            tasks.append(self.ble.run())
         await asyncio.gather(self._work(), self._keep_outbox(), health.keep(), *tasks)
 
     async def _work(self):

@@ -86,7 +86,8 @@ class Remote:
         self._gateway.told = None
 
     def _interval(self, number, args):
-        for row in self._gateway.settings["sensors"]:
+        settings = self._gateway.settings
+        for row in list(settings["sensors"]) + (settings["ble"]["sensors"] if settings["ble"] else []):
             if row["name"] == args["sensor"]:
                 row["every_s"] = args["every_s"]
                 return

@@ -40,11 +40,11 @@ def _end(name):
         return 0
 
 
-def status(device, state, link=None, outbox=None, rssi=None, cert=None, now=0):
+def status(device, state, link=None, outbox=None, rssi=None, cert=None, now=0, ble=None):
     """The status as JSON text of less than 1 KB; its fields: docs/telemetry.md.
 
     Args: state: a dict that the caller keeps, empty at first. link: the Link, outbox: the Outbox, or None. rssi: dBm
-        or None. cert: file of the board's certificate, or None. now: Unix seconds.
+        or None. cert: file of the board's certificate, or None. now: Unix seconds. ble: see Listener.status.
     """
     said = health.report(device)
     said["largest_block"] = _largest_block(state)
@@ -53,6 +53,8 @@ def status(device, state, link=None, outbox=None, rssi=None, cert=None, now=0):
         said["handshake_ms"] = link.handshake_ms
         said["reconnects"] = link.reasons
     said["rssi"] = rssi
+    if ble:
+        said["ble"] = ble
     said["cert_days"] = cert_days(state, cert, now)
     if outbox is not None:
         said["outbox"] = {
@@ -67,6 +69,9 @@ def status(device, state, link=None, outbox=None, rssi=None, cert=None, now=0):
         ask = getattr(trees, name, None)
         said[key] = ask() if ask else None
     text = json.dumps(said)
+    if ble and len(text.encode()) > LONGEST:
+        ble["seen"] = len(ble["seen"])
+        text = json.dumps(said)
     for key in _SHORTER:
         if len(text.encode()) > LONGEST and said[key]:
             said[key]["fact"] = ""

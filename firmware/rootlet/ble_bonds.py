@@ -1,0 +1,66 @@
+"""The keys of bonded BLE peers: handed to the stack when it asks, kept on flash.
+
+The stack gives and wants them in its interrupt (MicroPython docs, library/bluetooth.rst, _IRQ_GET_SECRET); flash is
+written later, by save(). Whoever reads the board's flash has them, like all its secrets.
+"""
+
+import json
+import os
+from binascii import hexlify, unhexlify
+
+PATH = "bonds.json"
+_MOST = 16  # records: two or three a peer
+_LONGEST = 128
+
+
+class Bonds:
+    """What the stack has asked to keep, the oldest first."""
+
+    def __init__(self):
+        self._rows: list = []  # [kind, key, value]
+        self.changed = False
+        try:
+            with open(PATH) as f:
+                for kind, key, value in json.loads(f.read(8192)):
+                    self._rows.append((kind, unhexlify(key), unhexlify(value)))
+        except (OSError, ValueError, TypeError):
+            pass  # peers have to pair again
+        del self._rows[:-_MOST]
+
+    def get(self, kind, index, key):
+        """The value for a key; for None in its place the index-th of that kind; None if there is none."""
+        for row in self._rows:
+            if row[0] == kind:
+                if key is None:
+                    if not index:
+                        return row[2]
+                    index -= 1
+                elif row[1] == key:
+                    return row[2]
+        return None
+
+    def set(self, kind, key, value):
+        """Keep a value, or forget it (None). Returns whether that was done."""
+        key = bytes(key)
+        if value is not None and len(key) + len(value) > _LONGEST:
+            return False
+        before = len(self._rows)
+        self._rows[:] = [row for row in self._rows if not (row[0] == kind and row[1] == key)]
+        self.changed = True
+        if value is None:
+            return len(self._rows) != before
+        self._rows.append((kind, key, bytes(value)))
+        del self._rows[:-_MOST]
+        return True
+
+    def save(self):
+        """Write them to flash if they have changed. A new file, then renamed over the old. Raises nothing."""
+        if not self.changed:
+            return
+        self.changed = False
+        try:
+            with open(PATH + ".new", "w") as f:
+                json.dump([(kind, hexlify(key).decode(), hexlify(value).decode()) for kind, key, value in self._rows], f)
+            os.rename(PATH + ".new", PATH)
+        except (OSError, MemoryError):
+            self.changed = True

@@ -1,0 +1,304 @@
+"""Connections to BLE peripherals: one after the other they are made, explored and subscribed to, as many as the stack holds.
+
+A peripheral that is slow, mute, endless or wrong costs its own connection only: each step has its deadline. GATT
+procedures: Bluetooth Core Specification, volume 3, part G, section 4.
+"""
+
+import asyncio
+import time
+
+from . import ble_radio as radio_
+from .errors import RootletError
+
+_STEP_MS = 5000  # for each answer
+_CONNECT_MS = 8000
+_PAIR_MS = 20000
+_SETUP_MS = 40000  # for everything until the first value
+_TURN_MS = 15000  # of a connection that others wait for
+_POLL_MS = 20
+_MOST = 12  # characteristics of one peripheral
+_NOTIFIES, _INDICATES, _READS = 0x10, 0x20, 0x02
+_CCCD = 0x2902
+_PLAIN = 20  # bytes of a value without a larger MTU
+
+
+class Peer:
+    """A connection. Args: name: of the sensor. value: function (uuid, data, size, ticks) for each value that comes."""
+
+    def __init__(self, name, value):
+        self.name = name
+        self.value = value
+        self.handle = None
+        self.ended = False
+        self.done = None  # [event, status] of the procedure that has ended
+        self.found: list = []  # [index in wanted, a, b, size]
+        self.names: dict = {}  # handle of a value: UUID
+
+    def take(self, event, kind, a, b, size, ticks, data):
+        """An event of this connection."""
+        if event == radio_.DISCONNECTED:
+            self.ended = True
+        elif event in (radio_.NOTIFY, radio_.INDICATE, radio_.READ):
+            uuid = self.names.get(a)
+            if uuid is not None:
+                self.value(uuid, data[:size], size, ticks)
+        elif event in (radio_.SERVICE, radio_.CHARACTERISTIC, radio_.DESCRIPTOR):
+            if len(self.found) < _MOST:
+                self.found.append((kind, a, b, size))
+        elif event == radio_.ENCRYPTED:
+            self.done = (event, 0 if a else 1)
+        else:
+            self.done = (event, b)
+
+
+class Central:
+    """Makes connections. Args: radio: a Radio. most: connections at a time. mtu: ATT_MTU to ask for; None: none."""
+
+    def __init__(self, radio, most):
+        self.radio = radio
+        self.free = most
+        self.waiting = 0  # who would like to connect and cannot
+        self.peers: dict = {}  # by handle
+        self.connecting: tuple = ()  # (address, Peer)
+        self._lock = asyncio.Lock()  # one explores at a time: what discovery wants is one list
+        self.scan = None  # function that starts scanning
+        self.scanning = False
+
+    def take(self, event, kind, handle, a, b, size, ticks, address, data):
+        """An event that is none of scanning."""
+        if event == radio_.CONNECTED:
+            if self.connecting and self.connecting[0] == address and self.connecting[1].handle is None:
+                peer = self.connecting[1]
+                peer.handle = handle
+                self.peers[handle] = peer
+            else:
+                self._hang_up(handle)  # its waiting is over
+        elif event == radio_.DISCONNECTED and handle not in self.peers:
+            if self.connecting and self.connecting[1].handle is None:
+                self.connecting[1].ended = True
+        elif handle in self.peers:
+            self.peers[handle].take(event, kind, a, b, size, ticks, data)
+            if event == radio_.DISCONNECTED:
+                del self.peers[handle]
+
+    def _hang_up(self, handle):
+        try:
+            return self.radio.ble.gap_disconnect(handle)
+        except OSError:
+            return False
+
+    async def _until(self, peer, event, what, ms=_STEP_MS):
+        """Wait for the end of a procedure; its status. Raises RootletError BLE_LOST, BLE_GATT."""
+        began = time.ticks_ms()
+        while True:
+            if peer.done is not None and peer.done[0] == event:
+                status = peer.done[1]
+                peer.done = None
+                return status
+            if peer.ended:
+                raise RootletError("BLE_LOST", "the connection ended at %s" % what)
+            if time.ticks_diff(time.ticks_ms(), began) > ms:
+                raise RootletError("BLE_GATT", "no answer to %s within %d s" % (what, ms // 1000))
+            await asyncio.sleep_ms(_POLL_MS)
+
+    async def connect(self, peer, kind, address):
+        """Connect to an address. Raises RootletError BLE_CONNECT."""
+        self.stop_scan()  # no stack does both at once
+        self.connecting = (address, peer)
+        try:
+            self.radio.ble.gap_connect(kind, address, _CONNECT_MS)
+            if not await self._answered(peer, _CONNECT_MS):
+                # What is late still comes, and must not be taken for the answer to the next one.
+                self._cancel()
+                await self._answered(peer, _STEP_MS)
+        except OSError as e:
+            raise RootletError("BLE_CONNECT", "the radio refuses (error %s)" % e) from None
+        finally:
+            self.connecting = ()
+            self.scan()
+        if peer.handle is None:
+            raise RootletError("BLE_CONNECT", "no connection within %d s" % (_CONNECT_MS // 1000))
+
+    async def _answered(self, peer, ms):
+        began = time.ticks_ms()
+        while peer.handle is None and not peer.ended:
+            if time.ticks_diff(time.ticks_ms(), began) > ms:
+                return False
+            await asyncio.sleep_ms(_POLL_MS)
+        return True
+
+    def _cancel(self):
+        try:
+            self.radio.ble.gap_connect(None)
+        except (OSError, TypeError):
+            pass  # there is nothing to cancel
+
+    def stop_scan(self):
+        """The scan rests; `scan()` goes on."""
+        self.scanning = False
+        try:
+            self.radio.ble.gap_scan(None)
+        except OSError:
+            pass
+
+    async def close(self, peer):
+        """End a connection. Returns whether the stack says that it has."""
+        if peer.handle is None or peer.ended:
+            return True
+        self._hang_up(peer.handle)
+        began = time.ticks_ms()
+        while not peer.ended:
+            if time.ticks_diff(time.ticks_ms(), began) > _STEP_MS:
+                self.peers.pop(peer.handle, None)
+                return False
+            await asyncio.sleep_ms(_POLL_MS)
+        return True
+
+    async def _discover(self, peer, uuids, start, what, done):
+        """Run one discovery for some UUIDs. Returns what was found."""
+        import bluetooth
+
+        self.radio.wanted = [bluetooth.UUID(u) for u in uuids]
+        peer.found, peer.done = [], None
+        start()
+        status = await self._until(peer, done, what)
+        self.radio.wanted = []
+        if status:
+            raise RootletError("BLE_GATT", "%s failed with status %d" % (what, status))
+        return peer.found
+
+    async def explore(self, peer, services, loose):
+        """Find the characteristics that are wanted.
+
+        Args: services: [(service UUID, UUIDs of characteristics)]. loose: UUIDs wanted in whatever service. UUIDs as
+        int or 128-bit text. Returns [(UUID, value handle, end handle, properties)]. Raises RootletError.
+        """
+        ble, handle = self.radio.ble, peer.handle
+        out: list = []
+        ranges = []
+        if services:
+            uuids = [s[0] for s in services]
+            for index, first, last, _ in await self._discover(
+                peer,
+                uuids,
+                lambda: ble.gattc_discover_services(handle),
+                "service discovery",
+                radio_.SERVICES_DONE,
+            ):
+                if 0 < first <= last:
+                    ranges.append((first, last, services[index][1]))
+        if loose:
+            ranges.append((1, 65535, loose))
+        for first, last, uuids in ranges:
+            found = await self._discover(
+                peer,
+                uuids,
+                lambda: ble.gattc_discover_characteristics(handle, first, last),
+                "characteristic discovery",
+                radio_.CHARACTERISTICS_DONE,
+            )
+            for index, end, value, properties in found:
+                if value > 0 and len(out) < _MOST and not [row for row in out if row[1] == value]:
+                    out.append((uuids[index], value, end, properties))
+        if not out:
+            raise RootletError("BLE_GATT", "none of the characteristics that are wanted is there")
+        return out
+
+    async def subscribe(self, peer, value, end, properties):
+        """Ask for notifications, else indications, of one characteristic. Raises RootletError."""
+        ble, handle = self.radio.ble, peer.handle
+        found = []
+        if end > value:
+            found = await self._discover(
+                peer,
+                (_CCCD,),
+                lambda: ble.gattc_discover_descriptors(handle, value + 1, end),
+                "descriptor discovery",
+                radio_.DESCRIPTORS_DONE,
+            )
+        if not found:
+            raise RootletError("BLE_GATT", "a characteristic that notifies has no descriptor to switch that on")
+        peer.done = None
+        word = b"\x01\x00" if properties & _NOTIFIES else b"\x02\x00"
+        ble.gattc_write(handle, found[0][1], word, 1)
+        status = await self._until(peer, radio_.WRITE_DONE, "subscribing")
+        if status:
+            raise RootletError("BLE_GATT", "subscribing failed with status %d" % status)
+
+    async def read(self, peer, value):
+        """Read one value, which goes to peer.value. Raises RootletError."""
+        peer.done = None
+        self.radio.ble.gattc_read(peer.handle, value)
+        status = await self._until(peer, radio_.READ_DONE, "reading")
+        if status:
+            raise RootletError("BLE_GATT", "reading failed with status %d" % status)
+
+    async def _set_up(self, peer, kind, address, services, loose, mtu, bond):
+        await self.connect(peer, kind, address)
+        if mtu > _PLAIN:
+            peer.done = None
+            self.radio.ble.config(mtu=mtu + 3)
+            self.radio.ble.gattc_exchange_mtu(peer.handle)
+            await self._until(peer, radio_.MTU, "MTU exchange")
+        if bond:
+            peer.done = None
+            self.radio.ble.gap_pair(peer.handle)
+            if await self._until(peer, radio_.ENCRYPTED, "pairing", _PAIR_MS):
+                raise RootletError("BLE_PAIR", "the connection is not encrypted")
+        polled = []
+        for uuid, value, end, properties in await self.explore(peer, services, loose):
+            peer.names[value] = uuid
+            if properties & (_NOTIFIES | _INDICATES):
+                await self.subscribe(peer, value, end, properties)
+            if properties & _READS:
+                await self.read(peer, value)
+                if not properties & (_NOTIFIES | _INDICATES):
+                    polled.append(value)
+        return polled
+
+    async def session(self, peer, kind, address, services, loose, every_ms, mtu=0, bond=False, up=None):
+        """Connect, explore, subscribe and read, until the connection ends or others wait for one.
+
+        Args: kind, address: as heard. services, loose: see explore. every_ms: between two reads of what does not
+        notify. mtu: longest value, bytes. bond: pair first. up: function called when all is set up.
+        Returns whether it ended by itself, because others wait. Raises RootletError BLE_*.
+        """
+        self.waiting += 1
+        try:
+            while not self.free:
+                await asyncio.sleep_ms(_POLL_MS * 5)
+            self.free -= 1
+        finally:
+            self.waiting -= 1
+        try:
+            async with self._lock:
+                try:
+                    polled = await asyncio.wait_for_ms(
+                        self._set_up(peer, kind, address, services, loose, mtu, bond), _SETUP_MS
+                    )
+                finally:
+                    self.radio.wanted = []
+            if up:
+                up()
+            return await self._live(peer, polled, every_ms)
+        except asyncio.TimeoutError:
+            raise RootletError("BLE_GATT", "not ready within %d s" % (_SETUP_MS // 1000)) from None
+        except OSError as e:
+            raise RootletError("BLE_LOST", "the radio refuses (error %s)" % e) from None
+        finally:
+            if not await self.close(peer):
+                self.radio.failed = True
+            self.free += 1
+
+    async def _live(self, peer, polled, every_ms):
+        began = last = time.ticks_ms()
+        while not peer.ended:
+            now = time.ticks_ms()
+            if self.waiting and time.ticks_diff(now, began) > _TURN_MS:
+                return True
+            if polled and time.ticks_diff(now, last) >= every_ms:
+                last = now
+                for value in polled:
+                    await self.read(peer, value)
+            await asyncio.sleep_ms(100)
+        raise RootletError("BLE_LOST", "the peripheral has gone")

@@ -1,0 +1,378 @@
+"""Readings of BLE sensors: who is listened to, what their messages mean, and which values are worth publishing."""
+
+import asyncio
+import gc
+import struct
+import time
+from binascii import unhexlify
+
+from . import ble_adverts, ble_formats, health
+from .backoff import Backoff
+from .ble_central import Central, Peer
+from .ble_radio import DATA, SCAN_DONE, SCAN_RESULT, Radio
+from .errors import RootletError
+
+_POLL_MS = 20
+_AT_ONCE = 16  # events taken before others run
+_BURST = 8  # messages of one sensor that are decoded in a second
+_LONGEST = 10  # times every_s: a value that does not change is published again after that
+_QUIET_MS = 60000  # without any advertisement: scan anew; a learned address is forgotten
+_AGAIN_MS = 300000  # before the same error of the same sensor is told again
+_FIRST_MS, _LAST_MS = 2000, 120000  # pauses between connections
+_TICKS = 0x3FFFFFFF
+_QUANTITIES = 32  # of one sensor
+
+
+def _age(ticks):
+    return (time.ticks_ms() - ticks) & _TICKS
+
+
+def _decoder(name):
+    """A decoder by its name; only what the configuration asks for is loaded."""
+    module = "decode_" + name
+    return getattr(__import__("rootlet." + module), module)
+
+
+def text(address):
+    """An address as it is printed."""
+    return ":".join(["%02x" % b for b in address])
+
+
+def _place(source):
+    """The type of the field and the identifier that a source of "values" names."""
+    kind, _, ident = source.partition(":")
+    if kind == "manufacturer":
+        return 0xFF, int(ident, 16)
+    # 16-bit UUID, or 128-bit one, whose bytes are the other way round in the air.
+    return (0x16, int(ident, 16)) if len(ident) == 4 else (0x21, bytes(reversed(unhexlify(ident.replace("-", "")))))
+
+
+class Sensor:
+    """What is known of one configured sensor. Args: row: of "sensors" in the checked "ble" section."""
+
+    def __init__(self, row, every_s):
+        self.row = row
+        self.name = row["name"]
+        self._every_s = every_s
+        self.address = unhexlify(row["address"].replace(":", "")) if row["address"] else None
+        self.fixed = self.address is not None
+        self.kind = 0
+        self.irk = unhexlify(row["irk"]) if row["irk"] else None
+        self.key = unhexlify(row["bindkey"]) if row["bindkey"] else None
+        self.prefix = None
+        if row["local_name"]:
+            self.prefix = row["local_name"].encode()
+        self.state: dict = {}
+        self.last: dict = {}  # by quantity: (value, ticks) as published
+        self.payload = b""
+        self.at = None  # ticks when it was heard
+        self.fresh = False  # heard since the last connection
+        self.rssi = 0
+        self.second = self.budget = 0
+        self.told = None  # (code, ticks)
+        self.values = row["values"]
+        self.sources: list = []
+        if row["format"] == "mapped":
+            for value in self.values:
+                if value["source"] not in self.sources:
+                    self.sources.append(value["source"])
+        if self.values:
+            self.mapped = _decoder("mapped").decode
+        if row["format"] in ble_formats.ADVERTS:
+            self.place = ble_formats.ADVERTS[row["format"]]
+            self.decode = _decoder(row["format"]).decode
+
+    @property
+    def every_ms(self):
+        """Least time between two values of a quantity; a command may change it."""
+        every_s = self.row["every_s"]
+        return int((self._every_s if every_s is None else every_s) * 1000)
+
+    def matches(self, address, kind, payload):
+        """Whether an advertisement of an unknown address is its own."""
+        if self.irk:
+            return kind == 1 and ble_adverts.resolves(address, self.irk)
+        if not self.prefix:
+            return False
+        name = ble_adverts.local_name(payload)
+        if name is None:
+            return False
+        name = bytes(name)
+        return name.startswith(self.prefix[:-1]) if self.prefix[-1:] == b"*" else name == self.prefix
+
+    def due(self, quantity, value, now):
+        """Whether a value is worth publishing; then it counts as published."""
+        if isinstance(value, str):  # an event: each one counts, and decoders leave out repetitions
+            return True
+        before = self.last.get(quantity)
+        if before is None and len(self.last) >= _QUANTITIES:
+            return False
+        if before is not None and self.every_ms:
+            age = (now - before[1]) & _TICKS
+            if age < self.every_ms:
+                return False
+            least = self.row["change"].get(quantity)
+            if least and abs(value - before[0]) < least and age < self.every_ms * _LONGEST:
+                return False
+        self.last[quantity] = (value, now)
+        return True
+
+    def affordable(self):
+        """Whether one more message may be decoded in this second."""
+        second = time.ticks_ms() // 1000
+        if second != self.second:
+            self.second, self.budget = second, _BURST
+        self.budget -= 1
+        return self.budget >= 0
+
+
+class Listener:
+    """Listens to the configured sensors.
+
+    Args: settings: the checked "ble" section. hardware: the board file. take: function (name, quantity, value, unit,
+    age in ms, address as text, rssi) for each reading. log: as start.log.
+    """
+
+    def __init__(self, settings, hardware, take, log):
+        self.settings = settings
+        self.take = take
+        self.log = log
+        self.sensors = [Sensor(row, settings["every_s"]) for row in settings["sensors"]]
+        learning = [s for s in self.sensors if not s.fixed]
+        facts = hardware.get("ble") or {}
+        self.radio = Radio([s.address for s in self.sensors], bool(learning))
+        self.learning = learning
+        self.central = Central(self.radio, facts.get("connections", 1))
+        self.central.scan = self._scan
+        if facts.get("bonding") and [s for s in self.sensors if s.row["bond"]]:
+            from .ble_bonds import Bonds
+
+            self.radio.bonds = Bonds()
+        self.skipped = 0  # messages beyond what is decoded in a second
+        self.on = False
+        self._heard = 0
+        self._quiet = time.ticks_ms()
+
+    def _told(self, sensor, error):
+        """Log an error of a sensor, not the same one all the time."""
+        now = time.ticks_ms()
+        if sensor is None:
+            sensor = self.sensors[0]
+        if sensor.told and sensor.told[0] == error.code and time.ticks_diff(now, sensor.told[1]) < _AGAIN_MS:
+            return
+        sensor.told = (error.code, now)
+        self.log("error", "%s: %s" % (sensor.name, error))
+        health.failed(error)
+
+    def _scan(self):
+        s = self.settings
+        try:
+            self.radio.ble.gap_scan(0, s["interval_ms"] * 1000, s["window_ms"] * 1000, s["active"])
+            self.central.scanning = True
+        except OSError:
+            self.central.scanning = False  # tried again by _look_after
+        self._quiet = time.ticks_ms()
+
+    def _values(self, sensor, found, ticks):
+        for quantity, value, unit in found:
+            if sensor.due(quantity, value, ticks):
+                self.take(sensor.name, quantity, value, unit, _age(ticks), text(sensor.address), sensor.rssi)
+
+    def _advert(self, source, kind, rssi, ticks, address, payload):
+        """An advertisement, for whoever of the sensors it is."""
+        if source == len(self.sensors):
+            for sensor in self.learning:
+                if sensor.address is None and sensor.matches(address, kind, payload):
+                    sensor.address = self.radio.listed[self.sensors.index(sensor)] = address
+        for sensor in self.sensors:
+            if sensor.address == address:
+                self._guarded(sensor, self._message, sensor, kind, rssi, ticks, payload)
+
+    def _message(self, sensor, kind, rssi, ticks, payload):
+        if sensor.at is None:
+            self.log("ble", "%s is heard: %s, %d dBm" % (sensor.name, text(sensor.address), rssi))
+        sensor.at, sensor.kind, sensor.rssi, sensor.fresh = ticks, kind, rssi, True
+        # Sensors send each message several times; one that is told already is not even decoded.
+        if sensor.row["format"] == "gatt" or (payload == sensor.payload and sensor.every_ms and not self._old(sensor)):
+            return
+        if not sensor.affordable():
+            self.skipped += 1
+            return
+        sensor.payload = payload
+        if sensor.sources:
+            for where in sensor.sources:
+                data = ble_adverts.find(payload, *_place(where))
+                if data is not None:
+                    self._values(sensor, sensor.mapped(sensor.values, where, data), ticks)
+            return
+        data = ble_adverts.find(payload, *sensor.place)
+        if data is not None:
+            self._values(sensor, sensor.decode(data, sensor.address, sensor.key, sensor.state), ticks)
+
+    def _old(self, sensor):
+        """Whether one of the values may be published again."""
+        now = time.ticks_ms() & _TICKS
+        return not sensor.last or max([(now - row[1]) & _TICKS for row in sensor.last.values()]) >= sensor.every_ms
+
+    def drain(self):
+        """Take what has come, a few events. Returns how many."""
+        for count in range(_AT_ONCE):
+            found = self.radio.take()
+            if found is None:
+                return count
+            event, source, kind, rssi, handle, a, b, size, ticks, address, data = found
+            if event == SCAN_RESULT:
+                self._guarded(None, self._advert, source, kind, rssi, ticks, address, data[:size])
+            elif event == SCAN_DONE:
+                self.central.scanning = False
+            else:
+                self.central.take(event, kind, handle, a, b, size, ticks, address, data)
+        return _AT_ONCE
+
+    def _guarded(self, sensor, function, *args):
+        """Call what looks at bytes of strangers. Whatever comes of it, the gateway goes on."""
+        try:
+            return function(*args)
+        except RootletError as e:
+            error = e
+        except MemoryError:
+            gc.collect()
+            error = RootletError("MEMORY", "%d B free after collecting" % gc.mem_free())
+        except Exception as e:  # a decoder is tested with all kinds of bytes; if it is wrong all the same, it is told
+            error = RootletError("BLE_DATA", repr(e)[:80])
+        self._told(sensor, error)
+
+    def _look_after(self):
+        """Keep the scan going; forget learned addresses that have gone silent."""
+        now = time.ticks_ms()
+        if self.radio.heard != self._heard:
+            self._heard, self._quiet = self.radio.heard, now
+        if self.radio.bonds:
+            self.radio.bonds.save()
+        if not self.central.connecting and (
+            not self.central.scanning or time.ticks_diff(now, self._quiet) > _QUIET_MS
+        ):
+            self.central.stop_scan()
+            self._scan()
+        for sensor in self.learning:
+            if sensor.address is not None and sensor.at is not None and _age(sensor.at) > _QUIET_MS:
+                if not [p for p in self.central.peers.values() if p.name == sensor.name]:
+                    sensor.address = self.radio.listed[self.sensors.index(sensor)] = None
+                    sensor.at = None
+                    sensor.fresh = False
+
+    async def _connected(self, sensor):
+        """Keep a connection to a GATT sensor, for ever."""
+        backoff = Backoff(_FIRST_MS, _LAST_MS)
+        row = sensor.row
+        services = [ble_formats.GATT[name] for name in row["services"]]
+        decoders = {}
+        for _, name, uuids in services:
+            for uuid in uuids:
+                decoders[uuid] = _decoder(name).decode
+        loose, mtu = [], 0
+        for row_ in sensor.values:
+            uuid = row_["source"].partition(":")[2]
+            uuid = int(uuid, 16) if len(uuid) == 4 else uuid
+            if uuid not in loose:
+                loose.append(uuid)
+            mtu = max(mtu, row_["offset"] + struct.calcsize(row_["format"]))
+        services = [(s[0], s[2]) for s in services]
+
+        def decoded(uuid, data, size, ticks):
+            if size > DATA:
+                raise RootletError("BLE_DATA", "a value of %d B; %d are taken" % (size, DATA))
+            if not sensor.affordable():
+                self.skipped += 1
+                return
+            if uuid in decoders:
+                self._values(sensor, decoders[uuid](uuid, data), ticks)
+            if uuid in loose:
+                where = "characteristic:" + ("%04x" % uuid if isinstance(uuid, int) else uuid)
+                self._values(sensor, sensor.mapped(sensor.values, where, data), ticks)
+
+        def value(*args):
+            self._guarded(sensor, decoded, *args)
+
+        def up():
+            self.log("ble", "%s is connected: %s" % (sensor.name, text(sensor.address)))
+
+        bond = row["bond"] and self.radio.bonds is not None
+        while True:
+            while not (self.on and sensor.fresh and _age(sensor.at) < _QUIET_MS // 4):
+                await asyncio.sleep_ms(100)
+            code = ""
+            began = time.ticks_ms()
+            every = max(sensor.every_ms, 1000)
+            try:
+                await self.central.session(
+                    Peer(sensor.name, value), sensor.kind, sensor.address, services, loose, every, mtu, bond, up
+                )
+            except RootletError as e:
+                code = e.code
+                self._told(sensor, e)
+            except MemoryError:
+                code = "MEMORY"
+                gc.collect()
+            if not code or time.ticks_diff(time.ticks_ms(), began) > _QUIET_MS:
+                backoff.stable()
+            sensor.fresh = False
+            await asyncio.sleep_ms(backoff.failed(code))
+
+    async def run(self):
+        """Listen for ever."""
+        # Together: an exception that ends one of them ends all, and does not pass unseen.
+        tasks = [self._connected(s) for s in self.sensors if s.row["format"] == "gatt"]
+        await asyncio.gather(self._work(), *tasks)
+
+    async def _work(self):
+        """A radio that fails is started again."""
+        backoff = Backoff(5000, 300000)
+        while True:
+            health.feed("ble", 10000)
+            began = time.ticks_ms()
+            try:
+                self.radio.start()
+                self.on = True
+                self._scan()
+                self.log("ble", "listening for %d sensors" % len(self.sensors))
+                await self._listen()
+                error = RootletError("BLE_OFF", "an event was lost")
+            except (OSError, ImportError, MemoryError) as e:
+                error = RootletError("BLE_OFF", str(e) or "no memory")
+            self.log("error", error)
+            health.failed(error)
+            self.on = False
+            self._stop()
+            if time.ticks_diff(time.ticks_ms(), began) > _AGAIN_MS:
+                backoff.stable()
+            pause = backoff.failed()
+            health.feed("ble", pause)
+            await asyncio.sleep_ms(pause)
+
+    def _stop(self):
+        try:
+            self.radio.stop()
+        except OSError:
+            pass
+        for peer in self.central.peers.values():
+            peer.ended = True
+        self.central.peers.clear()
+
+    async def _listen(self):
+        looked = time.ticks_ms()
+        while not self.radio.failed:
+            busy = self.drain()
+            now = time.ticks_ms()
+            if time.ticks_diff(now, looked) > 1000:
+                looked = now
+                health.feed("ble", 1000)
+                self._look_after()
+            await asyncio.sleep_ms(0 if busy == _AT_ONCE else _POLL_MS)
+
+    def status(self):
+        """For the status topic: advertisements heard, events without room, messages not decoded, by sensor
+        [seconds since it was heard, dBm]."""
+        by_name = {s.name: [_age(s.at) // 1000, s.rssi] for s in self.sensors if s.at is not None}
+        r = self.radio
+        return {"heard": r.heard, "dropped": r.dropped, "skipped": self.skipped, "up": len(self.central.peers), "seen": by_name}
