@@ -60,7 +60,9 @@ class Bonds:
         self.changed = False
         try:
             with open(PATH + ".new", "w") as f:
-                json.dump([(kind, hexlify(key).decode(), hexlify(value).decode()) for kind, key, value in self._rows], f)
+                json.dump(
+                    [(kind, hexlify(key).decode(), hexlify(value).decode()) for kind, key, value in self._rows], f
+                )
             os.rename(PATH + ".new", PATH)
         except (OSError, MemoryError):
             self.changed = True

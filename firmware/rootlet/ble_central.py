@@ -1,4 +1,4 @@
-"""Connections to BLE peripherals: one after the other they are made, explored and subscribed to, as many as the stack holds.
+"""Connections to BLE peripherals: made and explored one after the other, and kept as far as the stack goes.
 
 A peripheral that is slow, mute, endless or wrong costs its own connection only: each step has its deadline. GATT
 procedures: Bluetooth Core Specification, volume 3, part G, section 4.
@@ -52,16 +52,16 @@ class Peer:
 
 
 class Central:
-    """Makes connections. Args: radio: a Radio. most: connections at a time. mtu: ATT_MTU to ask for; None: none."""
+    """Makes connections. Args: radio: a Radio. most: connections at a time. scan: function that starts scanning."""
 
-    def __init__(self, radio, most):
+    def __init__(self, radio, most, scan):
         self.radio = radio
         self.free = most
         self.waiting = 0  # who would like to connect and cannot
         self.peers: dict = {}  # by handle
         self.connecting: tuple = ()  # (address, Peer)
         self._lock = asyncio.Lock()  # one explores at a time: what discovery wants is one list
-        self.scan = None  # function that starts scanning
+        self.scan = scan
         self.scanning = False
 
     def take(self, event, kind, handle, a, b, size, ticks, address, data):
@@ -245,7 +245,7 @@ class Central:
             self.radio.ble.gap_pair(peer.handle)
             if await self._until(peer, radio_.ENCRYPTED, "pairing", _PAIR_MS):
                 raise RootletError("BLE_PAIR", "the connection is not encrypted")
-        polled = []
+        polled: list = []
         for uuid, value, end, properties in await self.explore(peer, services, loose):
             peer.names[value] = uuid
             if properties & (_NOTIFIES | _INDICATES):
@@ -273,7 +273,7 @@ class Central:
         try:
             async with self._lock:
                 try:
-                    polled = await asyncio.wait_for_ms(
+                    polled: list = await asyncio.wait_for_ms(
                         self._set_up(peer, kind, address, services, loose, mtu, bond), _SETUP_MS
                     )
                 finally:

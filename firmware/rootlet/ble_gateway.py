@@ -6,10 +6,10 @@ import struct
 import time
 from binascii import unhexlify
 
-from . import ble_adverts, ble_formats, health
+from . import ble_adverts, ble_formats
 from .backoff import Backoff
 from .ble_central import Central, Peer
-from .ble_radio import DATA, SCAN_DONE, SCAN_RESULT, Radio
+from .ble_radio import DATA, SCAN_DONE, SCAN_RESULT, TICKS, Radio, ticks
 from .errors import RootletError
 
 _POLL_MS = 20
@@ -19,12 +19,11 @@ _LONGEST = 10  # times every_s: a value that does not change is published again 
 _QUIET_MS = 60000  # without any advertisement: scan anew; a learned address is forgotten
 _AGAIN_MS = 300000  # before the same error of the same sensor is told again
 _FIRST_MS, _LAST_MS = 2000, 120000  # pauses between connections
-_TICKS = 0x3FFFFFFF
 _QUANTITIES = 32  # of one sensor
 
 
-def _age(ticks):
-    return (time.ticks_ms() - ticks) & _TICKS
+def _age(then):
+    return (ticks() - then) & TICKS
 
 
 def _decoder(name):
@@ -108,7 +107,7 @@ class Sensor:
         if before is None and len(self.last) >= _QUANTITIES:
             return False
         if before is not None and self.every_ms:
-            age = (now - before[1]) & _TICKS
+            age = (now - before[1]) & TICKS
             if age < self.every_ms:
                 return False
             least = self.row["change"].get(quantity)
@@ -119,7 +118,7 @@ class Sensor:
 
     def affordable(self):
         """Whether one more message may be decoded in this second."""
-        second = time.ticks_ms() // 1000
+        second = ticks() // 1000
         if second != self.second:
             self.second, self.budget = second, _BURST
         self.budget -= 1
@@ -130,20 +129,22 @@ class Listener:
     """Listens to the configured sensors.
 
     Args: settings: the checked "ble" section. hardware: the board file. take: function (name, quantity, value, unit,
-    age in ms, address as text, rssi) for each reading. log: as start.log.
+    age in ms, address as text, rssi) for each reading. log: as start.log. failed: function that is told of a
+    RootletError. feed: as watchdog.feed.
     """
 
-    def __init__(self, settings, hardware, take, log):
+    def __init__(self, settings, hardware, take, log, failed, feed):
         self.settings = settings
         self.take = take
         self.log = log
+        self.failed = failed
+        self.feed = feed
         self.sensors = [Sensor(row, settings["every_s"]) for row in settings["sensors"]]
         learning = [s for s in self.sensors if not s.fixed]
         facts = hardware.get("ble") or {}
         self.radio = Radio([s.address for s in self.sensors], bool(learning))
         self.learning = learning
-        self.central = Central(self.radio, facts.get("connections", 1))
-        self.central.scan = self._scan
+        self.central = Central(self.radio, facts.get("connections", 1), self._scan)
         if facts.get("bonding") and [s for s in self.sensors if s.row["bond"]]:
             from .ble_bonds import Bonds
 
@@ -154,15 +155,12 @@ class Listener:
         self._quiet = time.ticks_ms()
 
     def _told(self, sensor, error):
-        """Log an error of a sensor, not the same one all the time."""
+        """Tell an error of a sensor, not the same one all the time."""
         now = time.ticks_ms()
-        if sensor is None:
-            sensor = self.sensors[0]
         if sensor.told and sensor.told[0] == error.code and time.ticks_diff(now, sensor.told[1]) < _AGAIN_MS:
             return
         sensor.told = (error.code, now)
-        self.log("error", "%s: %s" % (sensor.name, error))
-        health.failed(error)
+        self.failed(RootletError(error.code, "'%s': %s" % (sensor.name, error.fact)))
 
     def _scan(self):
         s = self.settings
@@ -173,12 +171,12 @@ class Listener:
             self.central.scanning = False  # tried again by _look_after
         self._quiet = time.ticks_ms()
 
-    def _values(self, sensor, found, ticks):
+    def _values(self, sensor, found, when):
         for quantity, value, unit in found:
-            if sensor.due(quantity, value, ticks):
-                self.take(sensor.name, quantity, value, unit, _age(ticks), text(sensor.address), sensor.rssi)
+            if sensor.due(quantity, value, when):
+                self.take(sensor.name, quantity, value, unit, _age(when), text(sensor.address), sensor.rssi)
 
-    def _advert(self, source, kind, rssi, ticks, address, payload):
+    def _advert(self, source, kind, rssi, when, address, payload):
         """An advertisement, for whoever of the sensors it is."""
         if source == len(self.sensors):
             for sensor in self.learning:
@@ -186,12 +184,12 @@ class Listener:
                     sensor.address = self.radio.listed[self.sensors.index(sensor)] = address
         for sensor in self.sensors:
             if sensor.address == address:
-                self._guarded(sensor, self._message, sensor, kind, rssi, ticks, payload)
+                self._guarded(sensor, self._message, sensor, kind, rssi, when, payload)
 
-    def _message(self, sensor, kind, rssi, ticks, payload):
+    def _message(self, sensor, kind, rssi, when, payload):
         if sensor.at is None:
             self.log("ble", "%s is heard: %s, %d dBm" % (sensor.name, text(sensor.address), rssi))
-        sensor.at, sensor.kind, sensor.rssi, sensor.fresh = ticks, kind, rssi, True
+        sensor.at, sensor.kind, sensor.rssi, sensor.fresh = when, kind, rssi, True
         # Sensors send each message several times; one that is told already is not even decoded.
         if sensor.row["format"] == "gatt" or (payload == sensor.payload and sensor.every_ms and not self._old(sensor)):
             return
@@ -203,16 +201,16 @@ class Listener:
             for where in sensor.sources:
                 data = ble_adverts.find(payload, *_place(where))
                 if data is not None:
-                    self._values(sensor, sensor.mapped(sensor.values, where, data), ticks)
+                    self._values(sensor, sensor.mapped(sensor.values, where, data), when)
             return
         data = ble_adverts.find(payload, *sensor.place)
         if data is not None:
-            self._values(sensor, sensor.decode(data, sensor.address, sensor.key, sensor.state), ticks)
+            self._values(sensor, sensor.decode(data, sensor.address, sensor.key, sensor.state), when)
 
     def _old(self, sensor):
         """Whether one of the values may be published again."""
-        now = time.ticks_ms() & _TICKS
-        return not sensor.last or max([(now - row[1]) & _TICKS for row in sensor.last.values()]) >= sensor.every_ms
+        now = ticks()
+        return not sensor.last or max([(now - row[1]) & TICKS for row in sensor.last.values()]) >= sensor.every_ms
 
     def drain(self):
         """Take what has come, a few events. Returns how many."""
@@ -220,13 +218,13 @@ class Listener:
             found = self.radio.take()
             if found is None:
                 return count
-            event, source, kind, rssi, handle, a, b, size, ticks, address, data = found
+            event, source, kind, rssi, handle, a, b, size, when, address, data = found
             if event == SCAN_RESULT:
-                self._guarded(None, self._advert, source, kind, rssi, ticks, address, data[:size])
+                self._guarded(None, self._advert, source, kind, rssi, when, address, data[:size])
             elif event == SCAN_DONE:
                 self.central.scanning = False
             else:
-                self.central.take(event, kind, handle, a, b, size, ticks, address, data)
+                self.central.take(event, kind, handle, a, b, size, when, address, data)
         return _AT_ONCE
 
     def _guarded(self, sensor, function, *args):
@@ -240,7 +238,7 @@ class Listener:
             error = RootletError("MEMORY", "%d B free after collecting" % gc.mem_free())
         except Exception as e:  # a decoder is tested with all kinds of bytes; if it is wrong all the same, it is told
             error = RootletError("BLE_DATA", repr(e)[:80])
-        self._told(sensor, error)
+        self._told(sensor or self.sensors[0], error)
 
     def _look_after(self):
         """Keep the scan going; forget learned addresses that have gone silent."""
@@ -249,9 +247,7 @@ class Listener:
             self._heard, self._quiet = self.radio.heard, now
         if self.radio.bonds:
             self.radio.bonds.save()
-        if not self.central.connecting and (
-            not self.central.scanning or time.ticks_diff(now, self._quiet) > _QUIET_MS
-        ):
+        if not self.central.connecting and (not self.central.scanning or time.ticks_diff(now, self._quiet) > _QUIET_MS):
             self.central.stop_scan()
             self._scan()
         for sensor in self.learning:
@@ -266,6 +262,7 @@ class Listener:
         backoff = Backoff(_FIRST_MS, _LAST_MS)
         row = sensor.row
         services = [ble_formats.GATT[name] for name in row["services"]]
+        wanted = [(s[0], s[2]) for s in services]
         decoders = {}
         for _, name, uuids in services:
             for uuid in uuids:
@@ -277,19 +274,18 @@ class Listener:
             if uuid not in loose:
                 loose.append(uuid)
             mtu = max(mtu, row_["offset"] + struct.calcsize(row_["format"]))
-        services = [(s[0], s[2]) for s in services]
 
-        def decoded(uuid, data, size, ticks):
+        def decoded(uuid, data, size, when):
             if size > DATA:
                 raise RootletError("BLE_DATA", "a value of %d B; %d are taken" % (size, DATA))
             if not sensor.affordable():
                 self.skipped += 1
                 return
             if uuid in decoders:
-                self._values(sensor, decoders[uuid](uuid, data), ticks)
+                self._values(sensor, decoders[uuid](uuid, data), when)
             if uuid in loose:
                 where = "characteristic:" + ("%04x" % uuid if isinstance(uuid, int) else uuid)
-                self._values(sensor, sensor.mapped(sensor.values, where, data), ticks)
+                self._values(sensor, sensor.mapped(sensor.values, where, data), when)
 
         def value(*args):
             self._guarded(sensor, decoded, *args)
@@ -306,7 +302,7 @@ class Listener:
             every = max(sensor.every_ms, 1000)
             try:
                 await self.central.session(
-                    Peer(sensor.name, value), sensor.kind, sensor.address, services, loose, every, mtu, bond, up
+                    Peer(sensor.name, value), sensor.kind, sensor.address, wanted, loose, every, mtu, bond, up
                 )
             except RootletError as e:
                 code = e.code
@@ -329,7 +325,7 @@ class Listener:
         """A radio that fails is started again."""
         backoff = Backoff(5000, 300000)
         while True:
-            health.feed("ble", 10000)
+            self.feed("ble", 10000)
             began = time.ticks_ms()
             try:
                 self.radio.start()
@@ -340,14 +336,13 @@ class Listener:
                 error = RootletError("BLE_OFF", "an event was lost")
             except (OSError, ImportError, MemoryError) as e:
                 error = RootletError("BLE_OFF", str(e) or "no memory")
-            self.log("error", error)
-            health.failed(error)
+            self.failed(error)
             self.on = False
             self._stop()
             if time.ticks_diff(time.ticks_ms(), began) > _AGAIN_MS:
                 backoff.stable()
             pause = backoff.failed()
-            health.feed("ble", pause)
+            self.feed("ble", pause)
             await asyncio.sleep_ms(pause)
 
     def _stop(self):
@@ -366,7 +361,7 @@ class Listener:
             now = time.ticks_ms()
             if time.ticks_diff(now, looked) > 1000:
                 looked = now
-                health.feed("ble", 1000)
+                self.feed("ble", 1000)
                 self._look_after()
             await asyncio.sleep_ms(0 if busy == _AT_ONCE else _POLL_MS)
 
@@ -375,4 +370,10 @@ class Listener:
         [seconds since it was heard, dBm]."""
         by_name = {s.name: [_age(s.at) // 1000, s.rssi] for s in self.sensors if s.at is not None}
         r = self.radio
-        return {"heard": r.heard, "dropped": r.dropped, "skipped": self.skipped, "up": len(self.central.peers), "seen": by_name}
+        return {
+            "heard": r.heard,
+            "dropped": r.dropped,
+            "skipped": self.skipped,
+            "up": len(self.central.peers),
+            "seen": by_name,
+        }

@@ -1,4 +1,4 @@
-"""Bluetooth LE as MicroPython gives it: what its interrupt tells goes into a ring of fixed size, and is taken from there.
+"""Bluetooth LE as MicroPython gives it: what its interrupt tells goes into a ring of fixed size, to be taken later.
 
 Nothing is allocated in the interrupt, and nothing raised: MicroPython removes a handler that raises. Strangers are let
 go there already. No source may fill the ring: each has its share, and the ends of procedures have room of their own.
@@ -14,7 +14,7 @@ _KEPT = 8  # of them only for what ends a procedure or a connection
 _SHARE = 8  # for one source
 _FORMAT = "<BBBbHHHHI6s%ds" % DATA
 _SIZE = struct.calcsize(_FORMAT)
-_TICKS = 0x3FFFFFFF
+TICKS = 0x3FFFFFFF
 _HANDLES = 8
 _NOBODY = b"\0" * 6
 
@@ -26,6 +26,11 @@ _GET_SECRET, _SET_SECRET = 29, 30
 _VALUES = (NOTIFY, INDICATE, READ)
 _FOUND = (SERVICE, CHARACTERISTIC, DESCRIPTOR)
 _ENDS = (SERVICES_DONE, CHARACTERISTICS_DONE, DESCRIPTORS_DONE)
+
+
+def ticks():
+    """time.ticks_ms() modulo 2**30, as a number."""
+    return time.ticks_diff(time.ticks_ms(), 0) & TICKS
 
 
 class Radio:
@@ -53,7 +58,6 @@ class Radio:
 
     def start(self):
         """Switch it on. Raises OSError."""
-        self.ble.irq(None)
         self.ble.active(True)
         if self.bonds:
             self.ble.config(bond=True, le_secure=True, mitm=False, io=3)
@@ -64,7 +68,6 @@ class Radio:
 
     def stop(self):
         """Switch it off; connections end without another event."""
-        self.ble.irq(None)
         self.ble.active(False)
 
     def _irq(self, event, data):
@@ -126,7 +129,7 @@ class Radio:
         return len(self.listed) + 1 + handle % _HANDLES
 
     def _put(self, event, source, kind, rssi, handle, a, b, address, payload, more=0):
-        room = SLOTS - ((self._in - self._out) & _TICKS)
+        room = SLOTS - ((self._in - self._out) & TICKS)
         if source >= 0:
             if room <= _KEPT or (self._put_by[source] - self._taken_by[source]) & 255 >= _SHARE:
                 self.dropped += 1
@@ -138,9 +141,9 @@ class Radio:
         size = more if payload is _NOBODY else len(payload)
         struct.pack_into(
             _FORMAT, self._ring, self._in % SLOTS * _SIZE, event, source & 255, kind, rssi, handle, a, b, size,
-            time.ticks_ms() & _TICKS, address, payload,
+            ticks(), address, payload,
         )  # fmt: skip
-        self._in = (self._in + 1) & _TICKS
+        self._in = (self._in + 1) & TICKS
 
     def take(self):
         """The oldest event, or None.
@@ -148,7 +151,7 @@ class Radio:
         Returns (event, source, kind, rssi, handle, a, b, size, ticks, address, data). source: index in `listed`, or
         its length for a stranger. size: bytes there were, of which data has DATA at most, padded by zeros; of a
         characteristic its properties. kind: of an address (0 public, 1 random); of what was discovered its index in
-        `wanted`. ticks: time.ticks_ms() modulo 2**30.
+        `wanted`. ticks: see ticks().
         """
         if self._in == self._out:
             return None
@@ -156,5 +159,5 @@ class Radio:
         source = found[1]
         if source != 255:
             self._taken_by[source] = (self._taken_by[source] + 1) & 255
-        self._out = (self._out + 1) & _TICKS
+        self._out = (self._out + 1) & TICKS
         return found

@@ -73,7 +73,7 @@ class Gateway:
         if settings["ble"]:
             from .ble_gateway import Listener
 
-            self.ble = Listener(settings["ble"], hardware, self._hear, log)
+            self.ble = Listener(settings["ble"], hardware, self._hear, log, _told, health.feed)
         self.announced: list = []  # (sensor, quantity, unit) for Home Assistant
         self.told_of = 0  # of them, in this connection
 
