@@ -304,7 +304,6 @@ def check(data):
         try:
             out["ble"] = config_ble.check(out["ble"], seen)
         finally:
-            del config_ble
             unload("config_ble")
     elif not sensors:
         word = "[]: it must be" if "sensors" in data else "missing: it is required,"

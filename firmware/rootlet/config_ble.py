@@ -41,7 +41,9 @@ def _address(v):
 
 def _name(v):
     # A name has 29 bytes at most in an advertisement; "*" alone would let everybody in.
-    return _text(v, 30) and v != "*" and len(v.encode()) <= 29 + (v[-1] == "*") and min(v) >= " "
+    if not _text(v, 30) or v == "*" or [c for c in v if c < " " or "\ud800" <= c <= "\udfff"]:
+        return False
+    return len(v.encode()) <= (30 if v[-1] == "*" else 29)
 
 
 def _quantity(v):
