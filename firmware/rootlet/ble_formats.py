@@ -1,7 +1,7 @@
 """Where each format of a BLE sensor is found: in which advertisement, in which GATT services.
 
-The numbers: Bluetooth SIG, Assigned Numbers (2025), sections 2.3 (AD types 0x16 service data, 0xFF manufacturer data), 3.4
-(services), 3.8 (characteristics), 3.11 (UUIDs of members) and 7 (company identifiers).
+The numbers: Bluetooth SIG, Assigned Numbers, sections on common data types (0x16 service data, 0xFF manufacturer data),
+service, characteristic and member UUIDs, and company identifiers.
 """
 
 # format: (AD type, 16-bit UUID or company id)
