@@ -17,6 +17,7 @@ _AT_ONCE = 16  # events taken before others run
 _BURST = 8  # messages of one sensor that are decoded in a second
 _LONGEST = 10  # times every_s: a value that does not change is published again after that
 _QUIET_MS = 60000  # without any advertisement: scan anew; a learned address is forgotten
+_NEAR_MS = 3000  # heard within that time, it is likely to take a connection
 _AGAIN_MS = 300000  # before the same error of the same sensor is told again
 _FIRST_MS, _LAST_MS = 2000, 120000  # pauses between connections
 _QUANTITIES = 32  # of one sensor
@@ -295,7 +296,7 @@ class Listener:
 
         bond = row["bond"] and self.radio.bonds is not None
         while True:
-            while not (self.on and sensor.fresh and _age(sensor.at) < _QUIET_MS // 4):
+            while not (self.on and sensor.fresh and _age(sensor.at) < _NEAR_MS):
                 await asyncio.sleep_ms(100)
             code = ""
             began = time.ticks_ms()

@@ -22,3 +22,8 @@ def test_every_field():
 def test_text_and_no_unit():
     said = json.loads(reading("d", "s", "state", 'say "hi"', None, 0, 0, 0))
     assert said["value"] == 'say "hi"' and said["unit"] is None
+
+
+def test_what_came_by_bluetooth_names_its_source():
+    said = json.loads(reading("d", "s", "q", 1, None, 0, 0, 0, ("a4:c1:38:12:34:56", -61)))
+    assert said["address"] == "a4:c1:38:12:34:56" and said["rssi"] == -61
