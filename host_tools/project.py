@@ -284,6 +284,7 @@ def _made(data: dict[str, Any], wish: _Wish, secrets: Secrets) -> Device:
         board_config.check(_fill(template, lambda secret: KEYS[last(secret.key)]))
     except RootletError as e:
         path = toml_lines.undotted(e.fact.split(" ")[0])
+        path = ("id",) if path == ("device",) else path
         raise _Bad(path, e.fact, e.fix) from None
     for i, sensor in enumerate(template.get("sensors", ())):
         _pin(board, sensor, ("sensors", i, "pin"))
