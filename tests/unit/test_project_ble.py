@@ -172,6 +172,7 @@ def test_what_a_board_can_do_is_told_before_it_is_in_the_field(tmp_path: Path) -
     said: list[str] = []
     report = provision.run(project.load(tmp_path), [one, two], provision.Options(), said.append)
     assert one.note in report.notes
+    assert any("rootlet broker --home-assistant homeassistant" in note for note in report.notes)
     bonded = with_line('id = "pico-1"', 'id = "pico-1"\nboard = "esp32_s3"')
     bonded = bonded.replace("services =", "bond = true\nservices =")
     assert project.load(write(tmp_path, bonded)).devices[0].config["ble"]["sensors"][1]["bond"] is True
