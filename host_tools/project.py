@@ -76,6 +76,12 @@ class Device:
         return project_ble.note(_board(self.board), ble) if ble else None
 
     @property
+    def discovery(self) -> str | None:
+        """The prefix of Home Assistant's discovery topics, or None."""
+        prefix = self._template.get("home_assistant")
+        return None if prefix is None else str(prefix)
+
+    @property
     def takes_updates(self) -> bool:
         """Whether it has the public key of remote updates."""
         return bool(self._template.get("update", {}).get("key"))
@@ -284,6 +290,7 @@ def _made(data: dict[str, Any], wish: _Wish, secrets: Secrets) -> Device:
         board_config.check(_fill(template, lambda secret: KEYS[last(secret.key)]))
     except RootletError as e:
         path = toml_lines.undotted(e.fact.split(" ")[0])
+        path = ("id",) if path == ("device",) else path
         raise _Bad(path, e.fact, e.fix) from None
     for i, sensor in enumerate(template.get("sensors", ())):
         _pin(board, sensor, ("sensors", i, "pin"))

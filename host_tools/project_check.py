@@ -18,6 +18,7 @@ Check = Callable[[Any], bool]
 Row = tuple[str, Check, str]
 AUTHS = ("mtls", "psk", "password")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,47}")
+_LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\{device\}){0,40}")
 _BY_NAME = 'a secret by its name, such as { secret = "wifi-home" }; its value goes into secrets.toml'
 
@@ -164,6 +165,8 @@ def show(key: str, value: object) -> str:
     if isinstance(value, (dict, list)) and value:
         return "{…}" if isinstance(value, dict) else "[…]"
     text = json.dumps(value, default=str, ensure_ascii=False)
+    if _LONG_HEX.fullmatch(text.strip('"')):  # a key in the wrong place
+        return "what stands there"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -87,7 +87,7 @@ def with_line(old: str, new: str) -> str:
 WRONG = [
     (with_line("every_s = 30", "evry_s = 30"), 8, "ble.evry_s", "no such key", "write every_s"),
     (with_line("every_s = 30", "window_ms = 300"), 8, "ble.window_ms", "longer than the interval", "at most"),
-    (with_line("every_s = 30", "sensors = 1"), 8, "ble.sensors", "it is 1: it must be a list", "1 to 16"),
+    (GOOD.partition("[ble]")[0] + "[ble]\nsensors = 1\n", 8, "ble.sensors", "it is 1: it must be a list", "1 to 16"),
     (with_line('"A4:C1', '"A4C1'), 12, "ble.sensors[0].address", 'it is "A4C1:38', "a4:c1:38:12:34:56"),
     (with_line('address = "A4:C1:38:12:34:56"\n', ""), 9, "ble.sensors[0].address", "exactly one", "local_name"),
     (with_line('{ secret = "kitchen-{device}" }', f'"{KEY}"'), 13, "ble.sensors[0].bindkey", "a key never", "secret ="),
@@ -172,6 +172,7 @@ def test_what_a_board_can_do_is_told_before_it_is_in_the_field(tmp_path: Path) -
     said: list[str] = []
     report = provision.run(project.load(tmp_path), [one, two], provision.Options(), said.append)
     assert one.note in report.notes
+    assert any("rootlet broker --home-assistant homeassistant" in note for note in report.notes)
     bonded = with_line('id = "pico-1"', 'id = "pico-1"\nboard = "esp32_s3"')
     bonded = bonded.replace("services =", "bond = true\nservices =")
     assert project.load(write(tmp_path, bonded)).devices[0].config["ble"]["sensors"][1]["bond"] is True
