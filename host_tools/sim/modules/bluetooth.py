@@ -521,7 +521,6 @@ def _sleep(seconds):
 
 def _wait_io(queue, ms):
     """In asyncio's place of waiting: the events of the radio come first, then those of the sockets."""
-    start = utime.ticks_ms()
     while _sock and not _inside:
         if _wait(0):
             ms = 0
