@@ -131,15 +131,16 @@ class Listener:
 
     Args: settings: the checked "ble" section. hardware: the board file. take: function (name, quantity, value, unit,
     age in ms, address as text, rssi) for each reading. log: as start.log. failed: function that is told of a
-    RootletError. feed: as watchdog.feed.
+    RootletError. feed: as watchdog.feed. ready: function that says whether readings are wanted now.
     """
 
-    def __init__(self, settings, hardware, take, log, failed, feed):
+    def __init__(self, settings, hardware, take, log, failed, feed, ready):
         self.settings = settings
         self.take = take
         self.log = log
         self.failed = failed
         self.feed = feed
+        self.ready = ready
         self.sensors = [Sensor(row, settings["every_s"]) for row in settings["sensors"]]
         learning = [s for s in self.sensors if not s.fixed]
         facts = hardware.get("ble") or {}
@@ -191,8 +192,10 @@ class Listener:
         if sensor.at is None:
             self.log("ble", "%s is heard: %s, %d dBm" % (sensor.name, text(sensor.address), rssi))
         sensor.at, sensor.kind, sensor.rssi, sensor.fresh = when, kind, rssi, True
+        if sensor.row["format"] == "gatt" or not self.ready():
+            return
         # Sensors send each message several times; one that is told already is not even decoded.
-        if sensor.row["format"] == "gatt" or (payload == sensor.payload and sensor.every_ms and not self._old(sensor)):
+        if payload == sensor.payload and sensor.every_ms and not self._old(sensor):
             return
         if not sensor.affordable():
             self.skipped += 1
@@ -277,6 +280,8 @@ class Listener:
             mtu = max(mtu, row_["offset"] + struct.calcsize(row_["format"]))
 
         def decoded(uuid, data, size, when):
+            if not self.ready():
+                return
             if size > DATA:
                 raise RootletError("BLE_DATA", "a value of %d B; %d are taken" % (size, DATA))
             if not sensor.affordable():

@@ -73,7 +73,7 @@ class Gateway:
         if settings["ble"]:
             from .ble_gateway import Listener
 
-            self.ble = Listener(settings["ble"], hardware, self._hear, log, _told, health.feed)
+            self.ble = Listener(settings["ble"], hardware, self._hear, log, _told, health.feed, self._timed)
         self.announced: list = []  # (sensor, quantity, unit) for Home Assistant
         self.told_of = 0  # of them, in this connection
 
@@ -123,10 +123,12 @@ class Gateway:
             left = int(row["every_s"] * 1000) - time.ticks_diff(time.ticks_ms(), began)
             await asyncio.sleep_ms(max(0, left) if self.clock.good else 100)
 
+    def _timed(self):
+        return self.clock.good
+
     def _hear(self, name, quantity, value, unit, age_ms, address, rssi):
-        """A reading of a BLE sensor; without a time it is worth little."""
-        if self.clock.good:
-            self._take(name, quantity, value, unit, (age_ms + 500) // 1000, (address, rssi))
+        """A reading of a BLE sensor."""
+        self._take(name, quantity, value, unit, (age_ms + 500) // 1000, (address, rssi))
 
     def _take(self, name, quantity, value, unit, age=0, source=None):
         """Put one reading into the outbox. Args: age: seconds since it was made. source: see reading."""

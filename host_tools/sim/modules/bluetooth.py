@@ -75,7 +75,13 @@ class UUID(bytearray):
         return hash(bytes(self))
 
     def __eq__(self, other):
-        return isinstance(other, UUID) and bytes(self) == bytes(other)
+        # Byte by byte: a handler may compare, and cannot allocate.
+        if not isinstance(other, UUID) or len(self) != len(other):
+            return False
+        for i in range(len(self)):
+            if self[i] != other[i]:
+                return False
+        return True
 
     def __lt__(self, other):
         return (len(self), bytes(self)) < (len(other), bytes(other))

@@ -55,9 +55,11 @@ class Setup:
             one.update(row)
             made.append(one)
         settings = {"active": False, "interval_ms": 200, "window_ms": 80, "every_s": every_s, "sensors": made}
+        self.ready = True
         self.listener = Listener(
-            settings, {}, lambda *a: self.readings.append(a), lambda *a: self.lines.append(a), self.failures.append, None
-        )
+            settings, {}, lambda *a: self.readings.append(a), lambda *a: self.lines.append(a), self.failures.append, None,
+            lambda: self.ready,
+        )  # fmt: skip
         self.listener.radio.start()
 
     def hear(self, address, payload, kind=1):
@@ -205,3 +207,13 @@ def test_the_age_of_a_reading_is_the_time_it_waited():
     while s.listener.drain():
         pass
     assert 45 <= s.readings[0][4] < 5000
+
+
+def test_what_comes_before_the_clock_is_good_does_not_count_as_told():
+    s = Setup({"address": "c1:02:03:04:05:06", "every_s": 60})
+    s.ready = False
+    s.hear(A, level(1))
+    assert s.values() == [] and s.listener.status()["seen"]["s0"][1] == -60
+    s.ready = True
+    s.hear(A, level(1))
+    assert s.values() == [("s0", 1)]
