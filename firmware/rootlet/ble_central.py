@@ -20,6 +20,7 @@ _MOST = 12  # characteristics of one peripheral
 _NOTIFIES, _INDICATES, _READS = 0x10, 0x20, 0x02
 _CCCD = 0x2902
 _PLAIN = 20  # bytes of a value without a larger MTU
+_NONE, _NOWHERE = 65535, b"\0" * 6  # in place of a connection that was not made: NimBLE's handle, BTstack's address
 
 
 class Peer:
@@ -30,7 +31,7 @@ class Peer:
         self.value = value
         self.handle = None
         self.ended = False
-        self.done = None  # [event, status] of the procedure that has ended
+        self.done: dict = {}  # status by event: procedures that have ended
         self.found: list = []  # [index in wanted, a, b, size]
         self.names: dict = {}  # handle of a value: UUID
 
@@ -46,9 +47,9 @@ class Peer:
             if len(self.found) < _MOST:
                 self.found.append((kind, a, b, size))
         elif event == radio_.ENCRYPTED:
-            self.done = (event, 0 if a else 1)
+            self.done[event] = 0 if a else 1
         else:
-            self.done = (event, b)
+            self.done[event] = b
 
 
 class Central:
@@ -62,20 +63,19 @@ class Central:
         self.connecting: tuple = ()  # (address, Peer)
         self._lock = asyncio.Lock()  # one explores at a time: what discovery wants is one list
         self.scan = scan
-        self.scanning = False
 
     def take(self, event, kind, handle, a, b, size, ticks, address, data):
         """An event that is none of scanning."""
-        if event == radio_.CONNECTED:
-            if self.connecting and self.connecting[0] == address and self.connecting[1].handle is None:
-                peer = self.connecting[1]
-                peer.handle = handle
-                self.peers[handle] = peer
+        wanted = self.connecting[1] if self.connecting and self.connecting[1].handle is None else None
+        if event == radio_.CONNECTED and address != _NOWHERE:
+            if wanted and self.connecting[0] == address:
+                wanted.handle = handle
+                self.peers[handle] = wanted
             else:
                 self._hang_up(handle)  # its waiting is over
-        elif event == radio_.DISCONNECTED and handle not in self.peers:
-            if self.connecting and self.connecting[1].handle is None:
-                self.connecting[1].ended = True
+        elif event == radio_.CONNECTED or (event == radio_.DISCONNECTED and handle == _NONE):
+            if wanted:
+                wanted.ended = True
         elif handle in self.peers:
             self.peers[handle].take(event, kind, a, b, size, ticks, data)
             if event == radio_.DISCONNECTED:
@@ -88,13 +88,11 @@ class Central:
             return False
 
     async def _until(self, peer, event, what, ms=_STEP_MS):
-        """Wait for the end of a procedure; its status. Raises RootletError BLE_LOST, BLE_GATT."""
+        """Wait for the end of a procedure; its status, 0 or an error of ATT. Raises RootletError BLE_LOST, BLE_GATT."""
         began = time.ticks_ms()
         while True:
-            if peer.done is not None and peer.done[0] == event:
-                status = peer.done[1]
-                peer.done = None
-                return status
+            if event in peer.done:
+                return peer.done[event] & 255  # NimBLE adds 256 to what the Attribute Protocol says
             if peer.ended:
                 raise RootletError("BLE_LOST", "the connection ended at %s" % what)
             if time.ticks_diff(time.ticks_ms(), began) > ms:
@@ -103,7 +101,7 @@ class Central:
 
     async def connect(self, peer, kind, address):
         """Connect to an address. Raises RootletError BLE_CONNECT."""
-        self.stop_scan()  # no stack does both at once
+        self.stop_scan()  # NimBLE would end it, and no controller must do both
         self.connecting = (address, peer)
         try:
             self.radio.ble.gap_connect(kind, address, _CONNECT_MS)
@@ -135,7 +133,6 @@ class Central:
 
     def stop_scan(self):
         """The scan rests; `scan()` goes on."""
-        self.scanning = False
         try:
             self.radio.ble.gap_scan(None)
         except OSError:
@@ -159,7 +156,8 @@ class Central:
         import bluetooth
 
         self.radio.wanted = [bluetooth.UUID(u) for u in uuids]
-        peer.found, peer.done = [], None
+        peer.found = []
+        peer.done.clear()
         start()
         status = await self._until(peer, done, what)
         self.radio.wanted = []
@@ -185,7 +183,7 @@ class Central:
                 "service discovery",
                 radio_.SERVICES_DONE,
             ):
-                if 0 < first <= last:
+                if 0 < first < last:
                     ranges.append((first, last, services[index][1]))
         if loose:
             ranges.append((1, 65535, loose))
@@ -212,13 +210,13 @@ class Central:
             found = await self._discover(
                 peer,
                 (_CCCD,),
-                lambda: ble.gattc_discover_descriptors(handle, value + 1, end),
+                lambda: ble.gattc_discover_descriptors(handle, value, end),
                 "descriptor discovery",
                 radio_.DESCRIPTORS_DONE,
             )
         if not found:
             raise RootletError("BLE_GATT", "a characteristic that notifies has no descriptor to switch that on")
-        peer.done = None
+        peer.done.clear()
         word = b"\x01\x00" if properties & _NOTIFIES else b"\x02\x00"
         ble.gattc_write(handle, found[0][1], word, 1)
         status = await self._until(peer, radio_.WRITE_DONE, "subscribing")
@@ -227,21 +225,31 @@ class Central:
 
     async def read(self, peer, value):
         """Read one value, which goes to peer.value. Raises RootletError."""
-        peer.done = None
+        peer.done.clear()
         self.radio.ble.gattc_read(peer.handle, value)
         status = await self._until(peer, radio_.READ_DONE, "reading")
         if status:
             raise RootletError("BLE_GATT", "reading failed with status %d" % status)
 
+    async def _exchange(self, peer, mtu):
+        """Ask for a larger MTU. Where the peer has asked already, or cannot, what comes shows whether it is enough."""
+        try:
+            self.radio.ble.config(mtu=mtu)
+            self.radio.ble.gattc_exchange_mtu(peer.handle)
+            if radio_.MTU not in peer.done:
+                await self._until(peer, radio_.MTU, "MTU exchange")
+        except OSError:
+            pass
+        except RootletError as e:
+            if e.code != "BLE_GATT":
+                raise
+
     async def _set_up(self, peer, kind, address, services, loose, mtu, bond):
         await self.connect(peer, kind, address)
         if mtu > _PLAIN:
-            peer.done = None
-            self.radio.ble.config(mtu=mtu + 3)
-            self.radio.ble.gattc_exchange_mtu(peer.handle)
-            await self._until(peer, radio_.MTU, "MTU exchange")
+            await self._exchange(peer, mtu + 3)
         if bond:
-            peer.done = None
+            peer.done.clear()
             self.radio.ble.gap_pair(peer.handle)
             if await self._until(peer, radio_.ENCRYPTED, "pairing", _PAIR_MS):
                 raise RootletError("BLE_PAIR", "the connection is not encrypted")

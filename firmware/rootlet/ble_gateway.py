@@ -9,7 +9,7 @@ from binascii import unhexlify
 from . import ble_adverts, ble_formats
 from .backoff import Backoff
 from .ble_central import Central, Peer
-from .ble_radio import DATA, SCAN_DONE, SCAN_RESULT, TICKS, Radio, ticks
+from .ble_radio import DATA, SCAN_RESULT, TICKS, Radio, ticks
 from .errors import RootletError
 
 _POLL_MS = 20
@@ -168,9 +168,8 @@ class Listener:
         s = self.settings
         try:
             self.radio.ble.gap_scan(0, s["interval_ms"] * 1000, s["window_ms"] * 1000, s["active"])
-            self.central.scanning = True
         except OSError:
-            self.central.scanning = False  # tried again by _look_after
+            pass  # tried again when it has been quiet for a while
         self._quiet = time.ticks_ms()
 
     def _values(self, sensor, found, when):
@@ -225,8 +224,6 @@ class Listener:
             event, source, kind, rssi, handle, a, b, size, when, address, data = found
             if event == SCAN_RESULT:
                 self._guarded(None, self._advert, source, kind, rssi, when, address, data[:size])
-            elif event == SCAN_DONE:
-                self.central.scanning = False
             else:
                 self.central.take(event, kind, handle, a, b, size, when, address, data)
         return _AT_ONCE
@@ -251,7 +248,7 @@ class Listener:
             self._heard, self._quiet = self.radio.heard, now
         if self.radio.bonds:
             self.radio.bonds.save()
-        if not self.central.connecting and (not self.central.scanning or time.ticks_diff(now, self._quiet) > _QUIET_MS):
+        if not self.central.connecting and time.ticks_diff(now, self._quiet) > _QUIET_MS:
             self.central.stop_scan()
             self._scan()
         for sensor in self.learning:

@@ -18,7 +18,7 @@ TICKS = 0x3FFFFFFF
 _HANDLES = 8
 _NOBODY = b"\0" * 6
 
-SCAN_RESULT, SCAN_DONE, CONNECTED, DISCONNECTED = 5, 6, 7, 8
+SCAN_RESULT, CONNECTED, DISCONNECTED = 5, 7, 8
 SERVICE, SERVICES_DONE, CHARACTERISTIC, CHARACTERISTICS_DONE, DESCRIPTOR, DESCRIPTORS_DONE = 9, 10, 11, 12, 13, 14
 READ, READ_DONE, WRITE_DONE, NOTIFY, INDICATE, MTU, ENCRYPTED = 15, 16, 17, 18, 19, 21, 28
 _GET_SECRET, _SET_SECRET = 29, 30
@@ -116,8 +116,6 @@ class Radio:
             self._put(event, self._of(data[0]), 0, 0, data[0], data[1], 0, _NOBODY, _NOBODY)
         elif event == ENCRYPTED:
             self._put(event, self._of(data[0]), 0, 0, data[0], 1 if data[1] else 0, 0, _NOBODY, _NOBODY)
-        elif event == SCAN_DONE:
-            self._put(event, -1, 0, 0, 0, 0, 0, _NOBODY, _NOBODY)
         elif event == _GET_SECRET and self.bonds:
             return self.bonds.get(data[0], data[1], data[2])
         elif event == _SET_SECRET and self.bonds:
