@@ -7,7 +7,8 @@ Home Assistant's abbreviations.
 import json
 
 # Our unit, or unit:quantity; Home Assistant's unit; its device class, where one takes this unit whatever is measured.
-_UNITS = """Cel °C temperature
+_UNITS = """
+Cel °C temperature
 %RH % humidity
 Pa Pa pressure
 %:battery % battery
@@ -37,9 +38,9 @@ m3 m³
 def _unit(unit, quantity):
     """Home Assistant's unit and device class; a unit that is not listed is shown as it is."""
     for key in (unit + ":" + quantity, unit):
-        at = ("\n" + _UNITS).find("\n" + key + " ")
-        if at >= 0:
-            return (_UNITS[at:].split("\n", 1)[0].split(" ") + [""])[1:3]
+        at = _UNITS.find("\n" + key + " ") + 1
+        if at:
+            return (_UNITS[at : _UNITS.find("\n", at)].split(" ") + [""])[1:3]
     return unit, ""
 
 
