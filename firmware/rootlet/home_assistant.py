@@ -59,7 +59,7 @@ def config(prefix, device, sensor, quantity, unit, topic, status_topic, expire_s
     # As JSON a text is a text of Jinja too: no quantity can break out of the template.
     which = "value_json.quantity==" + json.dumps(quantity)
     out = {
-        "uniq_id": "/".join((device, sensor, quantity)),
+        "uniq_id": device + "/" + sensor + "/" + quantity,
         "name": quantity,
         "stat_t": topic,
         "avty_t": status_topic,
@@ -79,5 +79,5 @@ def config(prefix, device, sensor, quantity, unit, topic, status_topic, expire_s
         out["val_tpl"] = "{{value_json.value if " + which + " else this.state|replace('unavailable','unknown')}}"
     if expire_s:
         out["exp_aft"] = expire_s
-    where = (prefix, "sensor", _plain(device), _plain(sensor) + "_" + _plain(quantity), "config")
-    return "/".join(where), json.dumps(out)
+    # The device's name stays as it is: the broker's rules of access name it.
+    return "%s/sensor/%s/%s_%s/config" % (prefix, device, _plain(sensor), _plain(quantity)), json.dumps(out)
