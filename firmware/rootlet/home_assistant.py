@@ -18,26 +18,26 @@ V V voltage
 mV mV voltage
 A A current
 W W power
+kWh kWh energy
 dBm dBm signal_strength
-Hz Hz frequency
 kg kg weight
-m m distance
-mm mm distance
 m/s m/s speed
-[ppm]:co2 ppm carbon_dioxide
-ug/m3:pm2_5 µg/m³ pm25
+ppm:co2 ppm carbon_dioxide
+ug/m3:pm25 µg/m³ pm25
 ug/m3:pm10 µg/m³ pm10
 ug/m3 µg/m³
-[ppm] ppm
+uS/cm µS/cm conductivity
+m3/h m³/h volume_flow_rate
+m3 m³
+m/s2 m/s²
 [g] g
 deg °
-m3 m³
 """
 
 
 def _unit(unit, quantity):
     """Home Assistant's unit and device class; a unit that is not listed is shown as it is."""
-    for key in (unit + ":" + quantity, unit):
+    for key in (unit + ":" + quantity.split("-")[0], unit):  # battery-2 is a battery
         at = _UNITS.find("\n" + key + " ") + 1
         if at:
             return (_UNITS[at : _UNITS.find("\n", at)].split(" ") + [""])[1:3]
@@ -70,8 +70,8 @@ def config(prefix, device, sensor, quantity, unit, topic, status_topic, expire_s
         # A number keeps its state where the template gives nothing. this.state will not do: it is in the unit that the
         # user has chosen.
         out["val_tpl"] = "{{value_json.value if " + which + " else ''}}"
-        out["stat_cla"] = "measurement"
         out["unit_of_meas"], kind = _unit(unit, quantity)
+        out["stat_cla"] = "total_increasing" if kind == "energy" else "measurement"
         if kind:
             out["dev_cla"] = kind
     else:
