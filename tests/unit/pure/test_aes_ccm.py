@@ -9,7 +9,8 @@ from rootlet.errors import RootletError
 VECTORS = (
     # RFC 3610 section 8, packet vectors 1, 2, 3, 4, 7 and 13
     "c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 00000003020100a0a1a2a3a4a5 0001020304050607"
-    " 08090a0b0c0d0e0f101112131415161718191a1b1c1d1e 588c979a61c663d2f066d0c2c0f989806d5f6b61dac384 17e8d12cfdf926e0",
+    " 08090a0b0c0d0e0f101112131415161718191a1b1c1d1e"
+    " 588c979a61c663d2f066d0c2c0f989806d5f6b61dac384 17e8d12cfdf926e0",
     "c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 00000004030201a0a1a2a3a4a5 0001020304050607"
     " 08090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f 72c91a36e135f8cf291ca894085c87e3cc15c439c9e43a3b a091d56e10400916",
     "c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 00000005040302a0a1a2a3a4a5 0001020304050607"
@@ -52,7 +53,10 @@ def test_every_changed_bit_is_noticed():
             changed[bit // 8] ^= 1 << bit % 8
             given = {"nonce": nonce, "aad": aad, "sealed": sealed, "tag": tag}
             given[name] = bytes(changed)
-            assert aes_ccm.decrypt(key, given["nonce"], given["sealed"], given["tag"], given["aad"]) is None, (name, bit)
+            assert aes_ccm.decrypt(key, given["nonce"], given["sealed"], given["tag"], given["aad"]) is None, (
+                name,
+                bit,
+            )
 
 
 def test_sizes_that_are_not_those_of_ccm():

@@ -23,7 +23,7 @@ def decode(text, key=None, state=None):
 
 def values(*row):
     names = (("temperature", "Cel"), ("humidity", "%RH"), ("battery", "%"), ("voltage", "V"), ("flags", None))
-    return [(name, value, unit) for (name, unit), value in zip(names, row) if value is not None]
+    return [(name, value, unit) for (name, unit), value in zip(names, row) if value is not None]  # noqa: B905
 
 
 def test_published_samples():

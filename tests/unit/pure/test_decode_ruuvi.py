@@ -26,7 +26,7 @@ def decode(text, state=None):
 
 
 def check(text, values):
-    assert decode(text) == [(quantity, value, unit) for (quantity, unit), value in zip(UNITS, values)]
+    assert decode(text) == [(quantity, value, unit) for (quantity, unit), value in zip(UNITS, values)]  # noqa: B905
 
 
 def test_published_vectors():
