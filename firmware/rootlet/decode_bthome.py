@@ -49,7 +49,7 @@ def decode(data, address, key, state):
     """Decode service data of 0xFCD2, after the UUID.
 
     Args: address: 6 bytes as printed. key: the bindkey, 16 bytes, or None. state: keeps "counter" and "last" (encrypted),
-    "packet" (packet id), and "unknown": the id of the object at which reading ended, None where all were known.
+    "packet" (its id), and "unknown": the id of the object at which reading ended, None where all were known.
 
     Returns [(quantity, value, unit), ...]; the second of a quantity is named quantity-2; [] for a message heard before.
     What follows an unknown object cannot be read, since its size is not known; the values before it are given.
@@ -77,17 +77,15 @@ def decode(data, address, key, state):
 
 def _objects(data, state):
     values = []
-    seen = {}
-    packet = unknown = None
+    seen: dict[str, int] = {}
+    packet = bad = None
     at = 1
     while at < len(data):
         ident = data[at]
         row = 2 * (ident if ident < 0x66 else ident - 0x8A)  # 0xf0 comes after 0x65
         how = _OBJECTS[row] if ident < 0x66 or 0xF0 <= ident <= 0xF2 else 0
         if not how:
-            if not values:
-                raise _bad(ident, "unknown")
-            unknown = ident
+            bad = "unknown"
             break
         at += 1
         size = how & 7
@@ -98,17 +96,29 @@ def _objects(data, state):
                 size = 1 + (size & 31)
         raw = data[at : at + size]
         at += size
-        if at > len(data):
-            raise _bad(ident, "cut short")
-        value = _value(ident, how, raw)
+        if at > len(data) or size > 64:
+            bad = "cut short or too long"
+            break
+        try:
+            value = _value(ident, how, raw)
+        except UnicodeError:
+            bad = "not UTF-8"
+            break
         if not ident:
             packet = value
             continue
-        quantity, _, unit = _nth(_NAMES, _OBJECTS[row + 1]).partition(" ")
+        name = 0
+        for _ in range(_OBJECTS[row + 1]):
+            name = _NAMES.find(",", name) + 1
+        quantity, _, unit = _NAMES[name : _NAMES.find(",", name)].partition(" ")
         seen[quantity] = count = seen.get(quantity, 0) + 1
+        if count > 1:
+            quantity += "-%d" % count
         if value is not None:
-            values.append((quantity if count == 1 else "%s-%d" % (quantity, count), value, unit or None))
-    state["unknown"] = unknown
+            values.append((quantity, value, unit or None))
+    if bad and (how or not values):
+        raise RootletError("BLE_DATA", "BTHome object 0x%02x is %s" % (ident, bad))
+    state["unknown"] = ident if bad else None
     if packet is not None:
         if state.get("packet") == packet:
             return []
@@ -117,7 +127,7 @@ def _objects(data, state):
 
 
 def _value(ident, how, raw):
-    """The value of an object; None for the event that is none."""
+    """The value of an object; None for the event that is none. Raises UnicodeError."""
     kind = how >> 4
     if kind < 9:
         value = int.from_bytes(raw, "little")
@@ -135,21 +145,4 @@ def _value(ident, how, raw):
         return " ".join([name] + [str(b) for b in raw[1:]]) if name else None
     if kind == 12:
         return ".".join([str(b) for b in reversed(raw)])
-    if len(raw) > 64:
-        raise _bad(ident, "too long")
-    try:
-        return str(raw if kind == 10 else hexlify(raw), "utf-8")
-    except UnicodeError:
-        raise _bad(ident, "not UTF-8") from None
-
-
-def _bad(ident, why):
-    return RootletError("BLE_DATA", "BTHome object 0x%02x is %s" % (ident, why))
-
-
-def _nth(names, number):
-    at = 0
-    while number:
-        at = names.find(",", at) + 1
-        number -= 1
-    return names[at : names.find(",", at)]
+    return str(raw if kind == 10 else hexlify(raw), "utf-8")
