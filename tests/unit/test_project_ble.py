@@ -1,5 +1,6 @@
 """Bluetooth sensors in a project: [ble], [[ble.sensors]], their keys from secrets, and what a board can do."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from host_tools import boards, masking, project, project_secrets, provision
 from host_tools.failure import Exit, Failure
+from host_tools.paths import ROOT
 from rootlet import config
 
 KEY = "5ec2e7" + "0123456789abcdef012345678A"
@@ -192,3 +194,24 @@ def test_keys_are_hidden_in_what_is_shown(tmp_path: Path) -> None:
         assert masking.MASK in masker.text(f"said {text} here"), text
     for text in (f"bindkey: {KEY}", f'"irk": "{KEY}"', f"bindkey {KEY}", f"BINDKEY={KEY}"):
         assert KEY not in masking.Masker().text(text), text
+
+
+def test_the_examples_of_the_page_are_accepted(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "ble.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", page, re.S)
+    assert len(examples) >= 3
+    for example in examples:
+        load = project.load(write(tmp_path, GOOD.partition("[ble]")[0] + example + '[[devices]]\nid = "pico-1"\n'))
+        assert len(config.check(load.device().config)["ble"]["sensors"]) == 1
+
+
+def test_the_limits_of_the_page_are_those_of_the_boards() -> None:
+    page = (ROOT / "docs" / "ble.md").read_text()
+    head, *rows = (line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| "))
+    facts = {row[0]: row[1:] for row in rows}
+    for board in boards.all_boards():
+        name = board["name"].removeprefix("Raspberry Pi ").removeprefix("Generic ").removesuffix(" module")
+        column = next(i for i, cell in enumerate(head[1:] or []) if name in cell.split(", "))
+        assert facts["stack in MicroPython's firmware"][column].lower() == board["ble"]["stack"]
+        assert facts["connections at once (`gatt`)"][column].startswith(f"{board['ble']['connections']};")
+        assert facts["bonding (`bond = true`)"][column] == ("yes" if board["ble"]["bonding"] else "no")
