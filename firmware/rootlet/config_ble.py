@@ -174,7 +174,8 @@ def check(section, used):
         fix = "at most interval_ms, which is %d" % out["interval_ms"]
         raise _wrong("ble.window_ms", out["window_ms"], "it is longer than the interval", fix)
     out["sensors"] = sensors = _objects(out["sensors"], _SENSOR, "ble.sensors")
-    names, known = list(used), []
+    names = list(used)
+    known: list = []
     for i, sensor in enumerate(sensors):
         where = "ble.sensors[%d]." % i
         if sensor["name"] in names:
