@@ -1,10 +1,13 @@
 """Bluetooth sensors in a project: [ble], [[ble.sensors]], their keys from secrets, and what a board can do."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from host_tools import boards, masking, project, project_secrets, provision
 from host_tools.failure import Exit, Failure
@@ -185,6 +188,29 @@ def test_what_the_boards_can_do() -> None:
         known = {"rp2": ("btstack", 1, False), "esp32": ("nimble", 4, True)}[board["port"]]
         assert (board["ble"]["stack"], board["ble"]["connections"], board["ble"]["bonding"]) == known
         assert any(source.startswith("ble: ") for source in board["sources"])
+
+
+VALUES = ["0", "-1", "nan", "true", '""', '"x"', "[]", "[[]]", "[1]", "{}", '{secret="x"}', '["a"]', "[{}]",
+          "[{name='a'}]", "1979-05-27", '"' + "y" * 3000 + '"', '"00:00:00:00:00:00"', '"gatt"', '"ibeacon"', "{x=1}"]  # fmt: skip
+LINES = ["[ble]", "[[ble]]", "[ble.sensors]", "[[ble.sensors]]", "[[ble.sensors.values]]", "[ble.sensors.change]", "]",
+         "ble = 1", "sensors = []", "values = [{}]", "irk = {secret = 'band'}", "bond = true", "change.x = 1", "",
+         "ble.sensors = [1]", "name.x = 1", f"address = '{KEY}'", f"bindkey = '{KEY}'", f"x = '{KEY}'"]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 33), st.sampled_from([*VALUES, *LINES])), min_size=1, max_size=4))
+def test_whatever_stands_in_ble_is_taken_or_refused_in_three_lines(
+    tmp_path: Path, changes: list[tuple[int, str]]
+) -> None:
+    rows = GOOD.split("\n")
+    for number, new in changes:
+        key, equals, _ = rows[number].partition(" = ")
+        rows[number] = f"{key} = {new}" if new in VALUES and equals else new
+    try:
+        for device in project.load(write(tmp_path, "\n".join(rows))).devices:
+            config.check(json.loads(json.dumps(device.config, allow_nan=False)))
+    except Failure as failure:
+        assert len(str(failure).splitlines()) == 3 and KEY[:12] not in str(failure)
 
 
 def test_keys_are_hidden_in_what_is_shown(tmp_path: Path) -> None:
