@@ -17,6 +17,7 @@ _AT_ONCE = 16  # events taken before others run
 _BURST = 8  # messages of one sensor that are decoded in a second
 _LONGEST = 10  # times every_s: a value that does not change is published again after that
 _QUIET_MS = 60000  # without any advertisement: scan anew; a learned address is forgotten
+_SOON_MS = 2000
 _NEAR_MS = 3000  # heard within that time, it is likely to take a connection
 _AGAIN_MS = 300000  # before the same error of the same sensor is told again
 _FIRST_MS, _LAST_MS = 2000, 120000  # pauses between connections
@@ -168,9 +169,9 @@ class Listener:
         s = self.settings
         try:
             self.radio.ble.gap_scan(0, s["interval_ms"] * 1000, s["window_ms"] * 1000, s["active"])
-        except OSError:
-            pass  # tried again when it has been quiet for a while
-        self._quiet = time.ticks_ms()
+            self._quiet = time.ticks_ms()
+        except OSError:  # tried again soon
+            self._quiet = time.ticks_add(time.ticks_ms(), _SOON_MS - _QUIET_MS)
 
     def _values(self, sensor, found, when):
         for quantity, value, unit in found:
