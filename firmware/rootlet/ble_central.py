@@ -101,7 +101,7 @@ class Central:
 
     async def connect(self, peer, kind, address):
         """Connect to an address. Raises RootletError BLE_CONNECT."""
-        self.stop_scan()  # NimBLE would end it, and no controller must do both
+        self.radio.stop_scan()  # NimBLE would end it, and no controller must do both
         self.connecting = (address, peer)
         try:
             self.radio.ble.gap_connect(kind, address, _CONNECT_MS)
@@ -130,13 +130,6 @@ class Central:
             self.radio.ble.gap_connect(None)
         except (OSError, TypeError):
             pass  # there is nothing to cancel
-
-    def stop_scan(self):
-        """The scan rests; `scan()` goes on."""
-        try:
-            self.radio.ble.gap_scan(None)
-        except OSError:
-            pass
 
     async def close(self, peer):
         """End a connection. Returns whether the stack says that it has."""

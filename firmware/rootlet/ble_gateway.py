@@ -8,7 +8,6 @@ from binascii import unhexlify
 
 from . import ble_adverts, ble_formats
 from .backoff import Backoff
-from .ble_central import Central, Peer
 from .ble_radio import DATA, SCAN_RESULT, TICKS, Radio, ticks
 from .errors import RootletError
 
@@ -147,7 +146,12 @@ class Listener:
         facts = hardware.get("ble") or {}
         self.radio = Radio([s.address for s in self.sensors], bool(learning))
         self.learning = learning
-        self.central = Central(self.radio, facts.get("connections", 1), self._scan)
+        self.gatt = [s for s in self.sensors if s.row["format"] == "gatt"]
+        self.central = None  # type: ignore[var-annotated]
+        if self.gatt:
+            from .ble_central import Central
+
+            self.central = Central(self.radio, facts.get("connections", 1), self._scan)
         if facts.get("bonding") and [s for s in self.sensors if s.row["bond"]]:
             from .ble_bonds import Bonds
 
@@ -225,7 +229,7 @@ class Listener:
             event, source, kind, rssi, handle, a, b, size, when, address, data = found
             if event == SCAN_RESULT:
                 self._guarded(None, self._advert, source, kind, rssi, when, address, data[:size])
-            else:
+            elif self.central:
                 self.central.take(event, kind, handle, a, b, size, when, address, data)
         return _AT_ONCE
 
@@ -249,18 +253,23 @@ class Listener:
             self._heard, self._quiet = self.radio.heard, now
         if self.radio.bonds:
             self.radio.bonds.save()
-        if not self.central.connecting and time.ticks_diff(now, self._quiet) > _QUIET_MS:
-            self.central.stop_scan()
+        if not (self.central and self.central.connecting) and time.ticks_diff(now, self._quiet) > _QUIET_MS:
+            self.radio.stop_scan()
             self._scan()
         for sensor in self.learning:
             if sensor.address is not None and sensor.at is not None and _age(sensor.at) > _QUIET_MS:
-                if not [p for p in self.central.peers.values() if p.name == sensor.name]:
+                if sensor.name not in [p.name for p in self._peers()]:
                     sensor.address = self.radio.listed[self.sensors.index(sensor)] = None
                     sensor.at = None
                     sensor.fresh = False
 
+    def _peers(self):
+        return list(self.central.peers.values()) if self.central else []
+
     async def _connected(self, sensor):
         """Keep a connection to a GATT sensor, for ever."""
+        from .ble_central import Peer
+
         backoff = Backoff(_FIRST_MS, _LAST_MS)
         row = sensor.row
         services = [ble_formats.GATT[name] for name in row["services"]]
@@ -322,8 +331,7 @@ class Listener:
     async def run(self):
         """Listen for ever."""
         # Together: an exception that ends one of them ends all, and does not pass unseen.
-        tasks = [self._connected(s) for s in self.sensors if s.row["format"] == "gatt"]
-        await asyncio.gather(self._work(), *tasks)
+        await asyncio.gather(self._work(), *[self._connected(s) for s in self.gatt])
 
     async def _work(self):
         """A radio that fails is started again."""
@@ -354,9 +362,9 @@ class Listener:
             self.radio.stop()
         except OSError:
             pass
-        for peer in self.central.peers.values():
+        for peer in self._peers():
             peer.ended = True
-        self.central.peers.clear()
+            del self.central.peers[peer.handle]
 
     async def _listen(self):
         looked = time.ticks_ms()
@@ -378,6 +386,6 @@ class Listener:
             "heard": r.heard,
             "dropped": r.dropped,
             "skipped": self.skipped,
-            "up": len(self.central.peers),
+            "up": len(self._peers()),
             "seen": by_name,
         }

@@ -70,6 +70,13 @@ class Radio:
         """Switch it off; connections end without another event."""
         self.ble.active(False)
 
+    def stop_scan(self):
+        """No scan from here on, if there is one."""
+        try:
+            self.ble.gap_scan(None)  # type: ignore[arg-type]
+        except OSError:
+            pass
+
     def _irq(self, event, data):
         try:
             return self._event(event, data)

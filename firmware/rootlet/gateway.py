@@ -4,7 +4,7 @@ import asyncio
 import gc
 import time
 
-from . import board, clock, health, leds, memory, sensors, trees, trust, wifi
+from . import board, clock, health, leds, memory, trees, trust, wifi
 from .dates import timestamp
 from .errors import RootletError, unload
 from .kept import data as kept
@@ -104,6 +104,8 @@ class Gateway:
 
     async def _sense(self, row):
         """Read one sensor for ever, from when the clock is good: a reading without a time is worth little."""
+        from . import sensors  # a gateway of BLE sensors has none of its own
+
         sensor = None
         while True:
             health.feed(row["name"], int(row["every_s"] * 1000))

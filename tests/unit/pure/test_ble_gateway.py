@@ -42,7 +42,15 @@ def level(value):
     return b"\x02\x01\x06\x05\xff\x99\x04" + bytes([value & 255, value >> 8])
 
 
-LEVEL = {"quantity": "level", "source": "manufacturer:0499", "format": "<H", "offset": 0, "scale": 1, "add": 0, "unit": "V"}
+LEVEL = {
+    "quantity": "level",
+    "source": "manufacturer:0499",
+    "format": "<H",
+    "offset": 0,
+    "scale": 1,
+    "add": 0,
+    "unit": "V",
+}
 
 
 class Setup:
