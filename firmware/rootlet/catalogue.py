@@ -70,6 +70,8 @@ CATALOGUE = {
     "UPDATE_REFUSED": "the update is not one for this board now|see the fact; publish a version that fits",
     "UPDATE_FILE": "a file of the update could not be fetched as it was signed|publish it again; see the web server's log",
     "UPDATE_FLASH": "the flash does not take the update|free some flash: `rootlet deploy --delete`",
+    "BLE_DATA": "a BLE sensor's message cannot be read|check the sensor's format in ble.sensors: docs/ble-formats.md",
+    "BLE_KEY": "a BLE sensor's message is refused|check its bindkey; if its battery was changed, restart the board",
     "SENSOR": "a sensor could not be read|check its wiring and pin",
 }
 # fmt: on
