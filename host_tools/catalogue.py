@@ -625,6 +625,28 @@ ENTRIES = {
         ),
         "the connection is not encrypted",
     ),
+    "BLE_DATA": Entry(
+        "ble",
+        (
+            "The sensor sends another format than its entry in ble.sensors says; many firmwares can be set to several.",
+            "The format has grown since: the fact names the version, frame or object that is not known.",
+            "Two kinds of device share an id: Apple's and the Environmental Sensing service's are used by many.",
+        ),
+        "Ruuvi data format 6, not 5",
+        "What each format gives, and which forms of it are read, is in docs/ble-formats.md.",
+    ),
+    "BLE_KEY": Entry(
+        "ble",
+        (
+            "The sensor encrypts and has no bindkey in ble.sensors, or another one than the sensor's.",
+            "The sensor's battery was changed, so that its counter starts anew; until the board is restarted that looks like a replay.",
+            "A bindkey is set, but the sensor does not encrypt, or somebody else sends in its name.",
+            "Somebody sends recorded messages again.",
+        ),
+        "counter 12 is not above 1122867",
+        "A board with a bindkey takes nothing that is not encrypted with it, and no message of BTHome twice: anybody near can send "
+        "under the sensor's address.",
+    ),
     "SENSOR": Entry(
         "other",
         ("A wire is loose, or on another pin than config.json says.", "The pull-up resistor is missing (DHT, 1-Wire).", "The sensor is read too often."),

@@ -48,8 +48,8 @@ _EVENTS = (
 def decode(data, address, key, state):
     """Decode service data of 0xFCD2, after the UUID.
 
-    Args: address: 6 bytes as printed. key: the bindkey, 16 bytes, or None. state: keeps "counter" and "last" (encrypted),
-    "packet" (its id), and "unknown": the id of the object at which reading ended, None where all were known.
+    Args: address: 6 bytes as printed. key: the bindkey, 16 bytes, or None. state: keeps "counter" and "last" (sealed),
+    "packet" (id), and "unknown": the id of the object at which reading ended, None where all were known.
 
     Returns [(quantity, value, unit), ...]; the second of a quantity is named quantity-2; [] for a message heard before.
     What follows an unknown object cannot be read, since its size is not known; the values before it are given.
@@ -102,7 +102,7 @@ def _objects(data, state):
         try:
             value = _value(ident, how, raw)
         except UnicodeError:
-            bad = "not UTF-8"
+            bad = "no text"
             break
         if not ident:
             packet = value
@@ -145,4 +145,16 @@ def _value(ident, how, raw):
         return " ".join([name] + [str(b) for b in raw[1:]]) if name else None
     if kind == 12:
         return ".".join([str(b) for b in reversed(raw)])
-    return str(raw if kind == 10 else hexlify(raw), "utf-8")
+    if kind == 11:
+        return hexlify(raw).decode()
+    text = str(raw, "utf-8")
+    size = 0
+    for c in text:  # MicroPython lets surrogates and too long forms pass, and nobody wants control characters
+        n = ord(c)
+        size += 1 + (n > 127) + (n > 2047) + (n > 65535)
+        if n < 32 or 126 < n < 160 or 0xD7FF < n < 0xE000 or n > 0x10FFFF:
+            size = -1
+            break
+    if size != len(raw):
+        raise UnicodeError
+    return text

@@ -38,8 +38,8 @@ FORMATS: dict[str, tuple[Decode, tuple[str, ...]]] = {
         decode_bthome.decode,
         (
             "40000902ca0903bf13", "44000a3a013a80", "40530c48656c6c6f20576f726c6421", "40540312345653025a5a",
-            "4004138a0105138a140b021b00", "403b0103053c0103", "40f00100f100010204f2000106", "4058ea59ea5aeaea5bea0234ea",
-            "41e445f3c9962b332211006c7c4519",
+            "4004138a0105138a140b021b00", "403b0103053c0103", "40f00100f100010204f2000106",
+            "4058ea59ea5aeaea5bea0234ea", "41e445f3c9962b332211006c7c4519",
         ),
     ),
     "ruuvi": (decode_ruuvi.decode, ("0512fc5394c37c0004fffc040cac364200cdcbb8334c884f",)),
@@ -76,7 +76,7 @@ def sound(values: Values) -> None:
         assert unit is None or 0 < len(unit) <= 10
         if type(value) is str:
             assert len(value) <= TEXT_MOST
-            value.encode()
+            assert len(value.encode()) >= len(value) and not any(c < " " or "~" < c < "\xa0" for c in value)
         else:
             assert type(value) in (int, float) and math.isfinite(value) and abs(value) < 1 << 33
 

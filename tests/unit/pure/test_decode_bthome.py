@@ -216,7 +216,17 @@ def test_what_is_cut_short_gives_nothing():
     assert decode("405340" + "41" * 64)[0][1] == "A" * 64
     assert decode("405440" + "41" * 64)[0][1] == "41" * 64
     assert fact("405341" + "41" * 65) == "BLE_DATA BTHome object 0x53 is cut short or too long"
-    assert fact("40530187") == fact("405302c328") == "BLE_DATA BTHome object 0x53 is not UTF-8"
+
+
+def test_texts_are_clean():
+    # Broken, surrogate, too long forms, above the last code point; control characters of both sets.
+    for raw in ("87", "c328", "c3", "eda080", "edbfbf", "c080", "c1bf", "e09fbf", "f0808080", "f08fbfbf", "f4908080"):
+        assert fact("4053%02x%s" % (len(raw) // 2, raw)) == "BLE_DATA BTHome object 0x53 is no text", raw
+    for raw in ("00", "0a", "1b", "7f", "c280", "c29f"):
+        assert fact("4053%02x%s" % (len(raw) // 2, raw)) == "BLE_DATA BTHome object 0x53 is no text", raw
+    for text in (" ~", "\xa0\xe9", "\u0800\ud7ff\ue000\uffff", "\U00010000\U0010ffff"):
+        raw = text.encode()
+        assert decode_bthome.decode(bytes((0x40, 0x53, len(raw))) + raw, ADDRESS, None, {}) == [("text", text, None)]
 
 
 def test_what_is_no_bthome_of_version_2():
@@ -232,15 +242,17 @@ NEXT = "413e932cc7175f342211005538" + "76af"  # 1122868
 BEFORE = "41723d3035fb88322211009e74" + "14c0"  # 1122866
 LAST = "41ba0db07aeef6ffffffff21fd4600"  # 4294967295
 FIRST = "41de40b50e676600000000d7cb95de"  # 0
+SAME = "41a47266c95f730011223378237214"  # 857870592
+SAME_TOO = "4187b90011223372b0231f"  # the same counter
 OTHERS = [("temperature", 25.07, "Cel"), ("humidity", 50.55, "%RH")]
 READINGS = [("temperature", 25.06, "Cel"), ("humidity", 50.55, "%RH")]
 
 
 def test_published_encrypted_messages():
-    for text in (SEALED, NEXT, BEFORE, "41a47266c95f730011223378237214"):
+    for text in (SEALED, NEXT, BEFORE, SAME):
         assert decode(text, KEY) == READINGS
     assert decode(LAST, KEY) == decode(FIRST, KEY) == OTHERS
-    assert decode("4187b90011223372b0231f", KEY) == [("motion", 1, None)]
+    assert decode(SAME_TOO, KEY) == [("motion", 1, None)]
 
 
 def test_replays():
@@ -254,6 +266,13 @@ def test_replays():
     assert fact(FIRST, KEY, state) == "BLE_KEY counter 0 is not above 4294967295", "neither a restart nor a wrap"
     assert state["counter"] == 4294967295
     assert decode(FIRST, KEY, {}) == OTHERS, "after a restart of the board any counter is the first"
+
+
+def test_a_counter_is_used_once():
+    state = {}
+    assert decode(SAME, KEY, state) == READINGS
+    assert fact(SAME_TOO, KEY, state) == "BLE_KEY counter 857870592 is not above 857870592"
+    assert decode(SAME, KEY, state) == []
 
 
 def test_a_forged_message_changes_nothing():
