@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 from .errors import RootletError, unload
 from .trust import pin_bytes
@@ -299,12 +300,14 @@ def check(data):
         if sensor["pin"] is None and sensor["kind"] in ("adc", "dht11", "dht22", "ds18b20"):
             raise RootletError("CONFIG", "sensors[%d].pin is missing: %s needs it" % (i, sensor["kind"]), "add pin")
     if out["ble"] is not None:
+        there = "rootlet.config_ble" in sys.modules  # a host checks many, and keeps it
         from . import config_ble
 
         try:
             out["ble"] = config_ble.check(out["ble"], seen)
         finally:
-            unload("config_ble")
+            if not there:
+                unload("config_ble")
     elif not sensors:
         word = "[]: it must be" if "sensors" in data else "missing: it is required,"
         raise RootletError("CONFIG", "sensors is %s a list of 1 to 32 sensors" % word, "add one, or ble")

@@ -3,9 +3,10 @@
 import copy
 import json
 import random
+import sys
 from collections import Counter
 
-from rootlet import config
+from rootlet import config, config_ble
 from rootlet.errors import RootletError
 from tests.fuzz import mutate
 from tests.fuzz.mutate import INPUTS
@@ -48,6 +49,13 @@ def changed(dice):
     for _ in range(dice.choice((0, 1, 1, 1, 1, 2, 3, 8))):
         value = mutate.json_change(dice, value)
     return value
+
+
+def test_what_checks_ble_stays_where_it_was_loaded_already(monkeypatch):
+    """Or else each of these configurations would load it anew."""
+    monkeypatch.setitem(sys.modules, "rootlet.config_ble", config_ble)
+    config.check(SOUND)
+    assert sys.modules["rootlet.config_ble"] is config_ble
 
 
 def checked(value):

@@ -5,7 +5,7 @@ import json
 import sys
 
 from rootlet import config
-from rootlet.errors import RootletError
+from rootlet.errors import RootletError, unload
 
 KEY = "00112233445566778899aAbBcCdDeEfF"
 SERVICE = "service:0000FCD2-0000-1000-8000-00805F9B34FB"
@@ -64,6 +64,7 @@ def error(data):
 
 
 def test_defaults_are_filled_in_and_texts_are_small_letters():
+    unload("config_ble")  # another test may have it
     ble = take(GOOD)["ble"]
     assert (ble["active"], ble["interval_ms"], ble["window_ms"], ble["every_s"]) == (False, 200, 80, 10)
     kitchen, tank, band = ble["sensors"]
@@ -80,6 +81,7 @@ def test_defaults_are_filled_in_and_texts_are_small_letters():
 
 
 def test_without_ble_nothing_is_loaded():
+    unload("config_ble")
     for value in (None, {}):
         data = dict(GOOD)
         data["ble"] = value
