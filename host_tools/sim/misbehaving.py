@@ -77,6 +77,7 @@ class Liar(Thermometer):
     async def _advertise_lies(self) -> None:
         while True:
             self.radio.le_legacy_advertiser.advertising_data = self._adverts[self.told % len(self._adverts)]
+            self.radio.le_legacy_advertiser.send_advertising_data()  # beside its own, so that each is sent
             self.told += 1
             await asyncio.sleep(self._interval_ms / 1000)
 

@@ -16,10 +16,12 @@ from bumble.host import Host
 from bumble.smp import AddressResolver
 from bumble.transport.common import AsyncPipeSink
 
+from host_tools.failure import Exit, Failure
 from host_tools.sim import adverts_made as made
 from host_tools.sim.advertisers import Advertiser, Crowd
 from host_tools.sim.air import Air
 from host_tools.sim.misbehaving import Dropper, Endless, Liar, Mute
+from host_tools.sim.peripheral_script import all_from_script, from_script
 from host_tools.sim.peripherals import AnalogInput, Custom, HeartRate, Thermometer
 
 _RUUVI = "CB:B8:33:4C:88:4F"
@@ -615,3 +617,92 @@ def test_endless_lists_go_on_to_the_last_handle(air, central):
         assert answer == b"\x11\x06" + struct.pack("<HHH", first, first, 0x181A)
     assert raw(central, bytes.fromhex("08 0500 0400 0328"))[0] == 1
     assert sensor.asked == 5
+
+
+# From plain data.
+
+
+@pytest.mark.parametrize(
+    ("row", "payload"),
+    [
+        (
+            {"kind": "ruuvi", "values": {"temperature": 24.3, "sequence": 7}},
+            made.ruuvi(ADDRESS, temperature=24.3, sequence=7),
+        ),
+        ({"kind": "ruuvi", "values": {"acceleration": [0, 0, 1]}}, made.ruuvi(ADDRESS, acceleration=(0, 0, 1))),
+        ({"kind": "bthome", "values": {"battery": 50}, "name": "hi"}, made.bthome({"battery": 50}, name="hi")),
+        (
+            {"kind": "bthome", "values": {"battery": 50}, "bindkey": "00" * 16, "counter": 9},
+            made.bthome({"battery": 50}, bytes(16), 9, ADDRESS),
+        ),
+        ({"kind": "atc", "values": {"temperature": 3}}, made.atc(ADDRESS, 3)),
+        ({"kind": "pvvx", "values": {"temperature": 3, "counter": 4}}, made.pvvx(ADDRESS, 3, counter=4)),
+        ({"kind": "eddystone", "values": {"voltage": 3}}, made.eddystone_tlm(3)),
+        ({"kind": "ibeacon", "values": {"ident": "0" * 32}}, made.ibeacon("0" * 32)),
+        ({"kind": "raw", "payload": "020106"}, b"\x02\x01\x06"),
+    ],
+)
+def test_script_of_a_sender(air, row, payload):
+    listener = Listener(air)
+    air.add(from_script({"address": ADDRESS, "every_ms": 10, **row}))
+    assert listener.next() == (ADDRESS, payload)
+
+
+def test_script_counts_on(air):
+    listener = Listener(air)
+    row = {"kind": "bthome", "address": ADDRESS, "values": {"battery": 5, "packet_id": 255}, "bindkey": "00" * 16}
+    air.add(from_script({**row, "every_ms": 10}))
+    wanted = [made.bthome({"battery": 5, "packet_id": n}, bytes(16), 1 + i, ADDRESS) for i, n in enumerate((255, 0))]
+    assert [listener.next()[1] for _ in range(2)] == wanted
+
+
+def test_script_of_devices():
+    rows = [
+        {"kind": "thermometer", "address": ADDRESS, "temperature": 4, "mode": "indicate", "encrypted": True},
+        {"kind": "heart_rate", "address": ADDRESS, "bpm": 80},
+        {"kind": "analog_input", "address": ADDRESS, "millivolts": 5},
+        {"kind": "custom", "address": ADDRESS, "service": 0x1234, "characteristic": "0" * 32, "value": "0102"},
+        {"kind": "liar", "address": ADDRESS, "lie": "empty", "interval_ms": 20},
+        {"kind": "endless", "address": ADDRESS, "what": "services", "count": 5},
+        {"kind": "dropper", "address": ADDRESS, "at": "read", "silent": True},
+        {"kind": "mute", "address": ADDRESS, "name": "m", "rssi": -90},
+        {"kind": "crowd", "rate": 10, "addresses": 3, "among": [ADDRESS]},
+    ]
+    made_up = all_from_script({"ble": {"peripherals": rows}})
+    kinds = [Thermometer, HeartRate, AnalogInput, Custom, Liar, Endless, Dropper, Mute, Crowd]
+    assert [type(one) for one in made_up] == kinds
+    assert all_from_script({}) == all_from_script({"ble": {"port": 1}}) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "fact"),
+    [
+        ({"kind": "toaster", "address": ADDRESS}, "'toaster'"),
+        ({"address": ADDRESS}, "None"),
+        ("thermometer", "not an object"),
+        ({"kind": "ruuvi", "values": {}}, "'address' is missing"),
+        ({"kind": "thermometer"}, "'address' is missing"),
+        ({"kind": "thermometer", "address": "kitchen"}, "non-hexadecimal"),
+        ({"kind": "thermometer", "address": "C4:7C:8D"}, "is not an address"),
+        ({"kind": "thermometer", "address": ADDRESS, "colour": 1}, "it has no colour"),
+        ({"kind": "thermometer", "address": ADDRESS, "mode": "shout"}, "shout"),
+        ({"kind": "ruuvi", "address": ADDRESS, "values": {"colour": 1}}, "colour"),
+        ({"kind": "ruuvi", "address": ADDRESS, "value": {}}, "it has no value"),
+        ({"kind": "ruuvi", "address": ADDRESS, "values": {"temperature": 999}}, "does not fit"),
+        ({"kind": "atc", "address": ADDRESS, "values": {"temperature": "hot"}}, ""),
+        ({"kind": "raw", "address": ADDRESS, "payload": "xyz"}, "non-hexadecimal"),
+        ({"kind": "raw", "address": ADDRESS}, "'payload' is missing"),
+        ({"kind": "liar", "address": ADDRESS}, "lie"),
+        ({"kind": "crowd", "rate": 0}, "rate"),
+    ],
+)
+def test_script_that_is_wrong(row, fact):
+    with pytest.raises(Failure) as failed:
+        from_script(row)
+    assert fact in failed.value.because and failed.value.code == Exit.USAGE
+
+
+def test_script_does_not_repeat_a_wrong_key():
+    with pytest.raises(Failure) as failed:
+        from_script({"kind": "bthome", "address": ADDRESS, "values": {"battery": 1}, "bindkey": "c0ffee"})
+    assert "c0ffee" not in str(failed.value)
