@@ -38,6 +38,7 @@ class Radio(Controller):
     """The controller of a peripheral; rssi in dBm is what boards hear it with."""
 
     rssi = -60
+    le_features = Controller.le_features & ~hci.LeFeatureMask.LE_EXTENDED_ADVERTISING  # as small sensors are
 
 
 class Started:
