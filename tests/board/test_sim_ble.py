@@ -21,24 +21,29 @@ from host_tools.sim.surroundings import Surroundings
 RUUVI, HALL = "C4:7C:8D:6A:3E:01", "C4:7C:8D:6A:3E:02"
 LISTEN = """
 import bluetooth, time
-heard = []
-def irq(event, data):
-    global seen
-    if event == 5:
-        seen = bytes(data[1]), bytes(data[4])
-    if event == 7:
-        print("connected")
-seen = None
+address, payload, size = bytearray(6), bytearray(31), 0
+def irq(event, data):  # it must not allocate
+    global size
+    if event == 5 and not size:
+        for i in range(6):
+            address[i] = data[1][i]
+        for i in range(len(data[4])):
+            payload[i] = data[4][i]
+        size = len(data[4])
 ble = bluetooth.BLE()
 ble.irq(irq)
 ble.active(True)
 ble.gap_scan(0, 30000, 30000, False)
+known = []
 while True:
-    time.sleep_ms(5)
-    if seen and seen not in heard:
-        heard.append(seen)
-        with open("heard", "a") as f:
-            f.write("%s %s\\n" % (seen[0].hex(), seen[1].hex()))
+    time.sleep_ms(1)
+    if size:
+        line = "%s %s\\n" % (address.hex(), payload[:size].hex())
+        size = 0
+        if line not in known:
+            known.append(line)
+            with open("heard", "a") as f:
+                f.write(line)
 """
 
 
