@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 pytest.importorskip("bumble")
 
 from host_tools.failure import Exit, Failure
+from host_tools.paths import ROOT
 from host_tools.sim import adverts_made as made
+from host_tools.sim.peripheral_script import KINDS, all_from_script
 from host_tools.sim.serve import serve
 from host_tools.sim.surroundings import Surroundings
 
@@ -120,3 +123,24 @@ def test_surroundings_leave_another_air_alone() -> None:
         assert count == 0 and script["ble"]["port"] > 0 and "wifi" in script
     finally:
         around.close()
+
+
+def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "virtual-ble.md").read_text()
+    script = re.search(r"```json\n(.*?)```", page, re.DOTALL)
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert script and example
+    assert len(all_from_script(json.loads(script[1]))) == 2
+    for kind in KINDS:
+        assert f"`{kind}`" in page
+    (tmp_path / "example.py").write_text(example[1])
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "example.py")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the board heard both\n"
