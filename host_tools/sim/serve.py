@@ -9,6 +9,7 @@ from pathlib import Path
 
 from host_tools.failure import Failure
 from host_tools.sim.board import VirtualBoard, read_script
+from host_tools.sim.surroundings import Surroundings
 
 _LOOK_S = 0.5
 
@@ -21,20 +22,25 @@ def serve(say: Callable[[str], None], board: str, fs: Path, script: Path | None,
     """
     ended = threading.Event()
     former = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    around = Surroundings()
     try:
-        virtual = VirtualBoard(fs, board=board, script=script, link=link)
+        first, peripherals = around.arrange(read_script(script) if script else {})
+        virtual = VirtualBoard(fs, board=board, script=first, link=link)
         seen = _stamp(script)
         with virtual:
             port = shlex.quote(str(link or virtual.port))
             say(f"port: {port}")
             say(f"try: {shlex.quote(sys.executable)} -m mpremote connect {port} repl")
+            if peripherals is not None:
+                say(f"Bluetooth: {peripherals} peripherals around it")
             say(f"its files: {fs}; end it with Ctrl-C")
             while not ended.wait(_LOOK_S):
                 now = _stamp(script)
                 if script is not None and now != seen:
                     seen = now
-                    _reload(say, virtual, script)
+                    _reload(say, virtual, around, script)
     finally:
+        around.close()
         for number, handler in former.items():
             signal.signal(number, handler)
 
@@ -47,9 +53,9 @@ def _stamp(path: Path | None) -> tuple[int, int]:
     return (status.st_mtime_ns, status.st_size) if status else (0, 0)
 
 
-def _reload(say: Callable[[str], None], virtual: VirtualBoard, script: Path) -> None:
+def _reload(say: Callable[[str], None], virtual: VirtualBoard, around: Surroundings, script: Path) -> None:
     try:
-        virtual.update_script(read_script(script))
+        virtual.update_script(around.arrange(read_script(script))[0])
     except Failure as failure:
         say(f"the script is kept as it was: {failure.because}")
     else:
