@@ -171,18 +171,16 @@ def _find(ble, address, ms):
 def _connect(ble, kind, address):
     """The handle of a connection, or None."""
     ble.gap_connect(kind, address, _CONNECT_MS)
-    began = time.ticks_ms()
     for wanted in (7, 8):
         for found in _until(wanted, _CONNECT_MS):
             if found is not None and found[0] == 7:
                 return found[4]
             if found is not None and found[0] == 8:
                 return None
-        if time.ticks_diff(time.ticks_ms(), began) > _CONNECT_MS and wanted == 7:
-            try:
-                ble.gap_connect(None)
-            except (OSError, TypeError):
-                return None
+        try:
+            ble.gap_connect(None)  # it is too late; the end of that is told too
+        except (OSError, TypeError):
+            return None
     return None
 
 
