@@ -64,6 +64,14 @@ class Tls(TypedDict):
     free_bytes: int
 
 
+class Ble(TypedDict):
+    """What the firmware's Bluetooth stack can do: how many connections at once, and whether it keeps keys (bonds)."""
+
+    stack: Literal["btstack", "nimble"]
+    connections: int
+    bonding: bool
+
+
 class Watchdog(TypedDict):
     """The hardware's longest time in ms, 0 where it is long enough for all; [address, value] that switches it off."""
 
@@ -101,6 +109,7 @@ class Board(TypedDict):
     wlan: Wlan
     busy_errnos: list[int]
     tls: Tls
+    ble: Ble
     temperature: Temperature
     quirks: list[str]
     sources: list[str]
@@ -136,6 +145,7 @@ _SHAPE: dict[str, Any] = {
     "wlan": {"status": dict, "constants": dict, "pm": dict, "dns_errno": int, "hostname": str},
     "busy_errnos": [int],
     "tls": {"heap": {"gc", "idf"}, "block_bytes": int, "out_block_bytes": int, "free_bytes": int},
+    "ble": {"stack": {"btstack", "nimble"}, "connections": int, "bonding": {False, True}},
     "temperature": dict,
     "quirks": [str],
     "sources": [str],
@@ -183,6 +193,8 @@ def problems(data: object) -> list[str]:
     board = cast(Board, data)
     found += _word_problems("board.wlan.status", board["wlan"]["status"], WLAN_WORDS)
     found += _word_problems("board.reset", board["reset"], RESET_WORDS)
+    if not isinstance(board["ble"]["bonding"], bool) or board["ble"]["connections"] < 1:
+        found.append("board.ble: wants at least one connection, and true or false for bonding")
     if len(board["watchdog"]["off"]) not in (0, 2):
         found.append("board.watchdog.off: wants an address and a value, or nothing")
     for table in ("constants", "pm"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -52,6 +53,12 @@ def _free_port(bind: str) -> int:
         return port
 
 
+def _is_prefix(text: str) -> bool:
+    """Whether a text may begin topics in an access list, and never those of the devices."""
+    found = re.fullmatch(r"[A-Za-z0-9_-]{1,32}(?:/[A-Za-z0-9_-]{1,32}){0,3}", text)
+    return found is not None and text.partition("/")[0] != "rootlet"
+
+
 class Broker:
     """A running broker; entering waits until it accepts connections, leaving ends its process.
 
@@ -65,6 +72,8 @@ class Broker:
         workdir: folder for configuration and log.
         key_log: file that amqtt adds the secrets of each connection to, for `rootlet capture` only; it must exist,
             with mode 0600.
+        home_assistant: prefix of Home Assistant's discovery topics: each device may write those that name it, observers
+            and operators read all; None: nobody touches them.
         sessions: sessions that outlive their connections outlive an orderly end of the broker too. Mosquitto only.
     """
 
@@ -86,7 +95,13 @@ class Broker:
         port: int = 0,
         key_log: Path | None = None,
         sessions: bool = False,
+        home_assistant: str | None = None,
     ) -> None:
+        if home_assistant is not None and not _is_prefix(home_assistant):
+            because = f"{home_assistant[:60]!r} is no prefix of topics of its own: letters, digits, '-', '_' and '/'"
+            fix = "rootlet broker --home-assistant homeassistant"
+            raise Failure("the discovery topics cannot be opened", because, fix, Exit.USAGE)
+        self._home_assistant = home_assistant
         self.engine = choose("mosquitto" if psk and engine == "auto" else engine)
         if key_log and self.engine != "amqtt":
             raise ValueError("only amqtt can write a key log")
@@ -162,10 +177,14 @@ class Broker:
             lines.append("allow_anonymous true")
         if self._mtls or self._users:
             acl = ["pattern write rootlet/%u/#", "pattern read rootlet/%u/cmd/#"]
+            read = ["topic read rootlet/#"]
+            if self._home_assistant:
+                acl.append(f"pattern write {self._home_assistant}/sensor/%u/+/config")
+                read.append(f"topic read {self._home_assistant}/#")
             for name in self._observers:
-                acl += [f"user {name}", "topic read rootlet/#"]
+                acl += [f"user {name}", *read]
             for name in self._operators:
-                acl += [f"user {name}", "topic read rootlet/#", "topic write rootlet/+/cmd"]
+                acl += [f"user {name}", *read, "topic write rootlet/+/cmd"]
             lines.append(f"acl_file {self._private('acl.txt', chr(10).join(acl) + chr(10))}")
         if self._psk:
             lines += self._shared_keys(self._psk)
@@ -205,6 +224,7 @@ class Broker:
             "observers": self._observers,
             "operators": self._operators,
             "users": self._users,
+            "home_assistant": self._home_assistant,
             "key_log": str(self._key_log.resolve()) if self._key_log else None,
         }
         path = self._private("amqtt.json", json.dumps(settings))

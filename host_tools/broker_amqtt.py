@@ -61,10 +61,11 @@ class Topics(BaseTopicPlugin):
     @dataclass
     class Config:
         """observers: identities that may read everything. operators: those that may also send commands.
-        open: no list at all (neither mTLS nor users)."""
+        home_assistant: prefix of discovery topics, or None. open: no list at all (neither mTLS nor users)."""
 
         observers: list[str] = field(default_factory=list)
         operators: list[str] = field(default_factory=list)
+        home_assistant: str | None = None
         open: bool = False
 
     config: Config
@@ -81,10 +82,17 @@ class Topics(BaseTopicPlugin):
         if action == Action.PUBLISH:
             parts = topic.split("/")
             commands = name in self.config.operators and len(parts) == 3 and parts[::2] == ["rootlet", "cmd"]
-            return commands or topic.startswith(f"rootlet/{name}/")
+            return commands or topic.startswith(f"rootlet/{name}/") or self._announces(name, topic)
         if name in self.config.observers or name in self.config.operators:
-            return topic.split("/", 1)[0] == "rootlet"
+            prefix = self.config.home_assistant
+            return topic.split("/", 1)[0] == "rootlet" or (prefix is not None and topic.startswith(f"{prefix}/"))
         return topic == f"rootlet/{name}/cmd" or topic.startswith(f"rootlet/{name}/cmd/")
+
+    def _announces(self, name: str, topic: str) -> bool:
+        """Whether it is a discovery topic of that device."""
+        before, after = f"{self.config.home_assistant}/sensor/{name}/", "/config"
+        entity = topic.removeprefix(before).removesuffix(after)
+        return self.config.home_assistant is not None and topic == before + entity + after and "/" not in entity
 
 
 class Broker(AmqttBroker):
@@ -116,8 +124,8 @@ class Broker(AmqttBroker):
 async def serve(settings: dict[str, Any]) -> None:
     """Run until SIGTERM or SIGINT.
 
-    Args: settings: bind, port, cert, key, ca, mtls, observers, operators, users, key_log (a file or None; for captures
-        only).
+    Args: settings: bind, port, cert, key, ca, mtls, observers, operators, users, home_assistant, key_log (a
+        file or None; for captures only).
     """
     Broker.require_certificate = settings["mtls"]
     Broker.key_log = settings.get("key_log")
@@ -139,6 +147,7 @@ async def serve(settings: dict[str, Any]) -> None:
             f"{here}.Topics": {
                 "observers": settings["observers"],
                 "operators": settings["operators"],
+                "home_assistant": settings.get("home_assistant"),
                 "open": not settings["mtls"] and not settings["users"],
             },
         },

@@ -13,7 +13,8 @@ from urllib.parse import quote
 from host_tools.failure import Failure
 
 MASK = "[hidden]"
-_WORDS = re.compile(r"pass|secret|token|psk", re.IGNORECASE)
+_WORDS = re.compile(r"pass|secret|token|psk|bindkey|^irk$", re.IGNORECASE)
+_HEX_KEY = 32  # digits of a sensor's key
 _LARGEST_FILE = 1 << 20
 _MOST_DEVICES = 1000
 # Shorter ones are words like any other: they are hidden only where they stand alone.
@@ -23,7 +24,7 @@ _ESCAPES = re.compile(
     # CSI, then strings (OSC, DCS, PM, APC), then the two-byte ones; an unfinished one as far as it goes.
     r"\x1b\[[0-?]*[ -/]*[@-~]?|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|\x9b[0-?]*[ -/]*[@-~]?"
 )
-_NAME = r"(?<![a-z0-9])(?:pass(?:word|wd|phrase|code)?|pwd|secret|psk|token|(?:[a-z]+[ _-])?key)[\"']?"
+_NAME = r"(?<![a-z0-9])(?:pass(?:word|wd|phrase|code)?|pwd|secret|psk|token|irk|bindkey|(?:[a-z]+[ _-])?key)[\"']?"
 # A long word of small letters alone is a word.
 _LONG = r"(?!sha256//)(?-i:(?=[a-z/_-]*[0-9A-Z+=])[A-Za-z0-9+/_-]{16,}={0,2})"
 _PATTERNS = (
@@ -113,13 +114,16 @@ def _hide(match: re.Match[str]) -> str:
     return match[0]
 
 
-def in_config(config: object) -> Iterator[str]:
-    """The secrets of a board's configuration: every text under a name such as password or token."""
+def in_config(config: object) -> Iterator[str | bytes]:
+    """The secrets of a board's configuration: every text under a name such as password or token; keys as bytes, too."""
     if isinstance(config, dict):
         for key, value in config.items():
             # mqtt.psk and mqtt.key name files.
             if isinstance(value, str) and _WORDS.search(str(key)) and not value.endswith((".psk", ".der")):
                 yield value
+                if len(value) == _HEX_KEY:
+                    with contextlib.suppress(ValueError):
+                        yield bytes.fromhex(value)
             else:
                 yield from in_config(value)
     elif isinstance(config, list):

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from host_tools import boards, project_check, toml_lines
+from host_tools import boards, project_ble, project_check, toml_lines
 from host_tools.failure import Exit, Failure
 from host_tools.project_check import Source, wrong
-from host_tools.project_secrets import Secret, Secrets, variable
+from host_tools.project_secrets import KEYS, Secret, Secrets, last, variable
 from rootlet import config as board_config
 from rootlet.errors import RootletError
 
@@ -23,7 +23,6 @@ DEFAULT_BOARD = "pico_w"
 BOARD_CERT, BOARD_KEY, BOARD_PSK = "device.crt.der", "device.key.der", "device.psk"
 _MOST_BYTES = 1 << 20
 _MOST_ROWS = 100_000
-_STAND_IN = "a secret"  # what a secret is checked as until it is asked for: of a length every key takes
 _OWN_COLUMNS = ("id", "board", "serial", "broker")
 
 
@@ -71,14 +70,21 @@ class Device:
         return str(self._template["mqtt"].get("topic", "rootlet/{device}/{sensor}"))
 
     @property
+    def note(self) -> str | None:
+        """What a person should know of its Bluetooth before it is in the field, or None."""
+        ble = self._template.get("ble")
+        return project_ble.note(_board(self.board), ble) if ble else None
+
+    @property
     def takes_updates(self) -> bool:
         """Whether it has the public key of remote updates."""
         return bool(self._template.get("update", {}).get("key"))
 
     def _value(self, secret: Secret) -> str:
         value, where = self._secrets.get(secret)
-        rows = board_config._NETWORK if secret.key.startswith("wifi") else board_config._MQTT
-        check, must = next((row[1], row[3]) for row in rows if row[0] == "password")
+        tables = {"wifi": board_config._NETWORK, "ble": project_ble.SENSOR}
+        rows = tables.get(secret.key.partition(".")[0], board_config._MQTT)
+        check, must = next((row[1], row[3]) for row in rows if row[0] == last(secret.key))
         if not check(value):
             raise Failure(f"{where}: the secret {secret.name} cannot be used", f"{secret.key}: it must be {must}",
                           f"another value for {secret.name}", Exit.USAGE)  # fmt: skip
@@ -212,7 +218,7 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _secret_values(value: Any, device: str, path: toml_lines.Path = ()) -> Any:
     """A deep copy with Secret objects where the file names a secret; {device} in its name is the device id."""
     if isinstance(value, dict):
-        if set(value) == {"secret"} and path[-1:] == ("password",):
+        if set(value) == {"secret"} and path and path[-1] in KEYS:
             return Secret(value["secret"].replace("{device}", device), toml_lines.dotted(path))
         return {key: _secret_values(item, device, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):
@@ -275,12 +281,16 @@ def _made(data: dict[str, Any], wish: _Wish, secrets: Secrets) -> Device:
         mqtt.setdefault("user", wish.id)
     template = _secret_values({"device": wish.id, **settings, "mqtt": mqtt}, wish.id)
     try:
-        board_config.check(_fill(template, lambda _: _STAND_IN))
+        board_config.check(_fill(template, lambda secret: KEYS[last(secret.key)]))
     except RootletError as e:
         path = toml_lines.undotted(e.fact.split(" ")[0])
+        path = ("id",) if path == ("device",) else path
         raise _Bad(path, e.fact, e.fix) from None
-    for i, sensor in enumerate(template["sensors"]):
+    for i, sensor in enumerate(template.get("sensors", ())):
         _pin(board, sensor, ("sensors", i, "pin"))
+    bad = project_ble.refused(_board(board), template["ble"]) if template.get("ble") else None
+    if bad:
+        raise _Bad(*bad)
     if (
         not trust.own_ca
         and not trust.ca_files
@@ -415,9 +425,11 @@ class _Fleet:
             path = toml_lines.undotted(name)
             if name in names[:i]:
                 raise self._wrong(1, name, "two columns have this name", "remove one of them")
-            if "password" in path:
-                raise self._wrong(1, name, "a password never stands in this file",
-                                  'in rootlet.toml: password = { secret = "wifi-{device}" }')  # fmt: skip
+            key = next((str(step) for step in path if step in KEYS), None)
+            if key:
+                word, like = project_check.word(key), {"password": "wifi"}.get(key, key)
+                raise self._wrong(1, name, f"a {word} never stands in this file",
+                                  f'in rootlet.toml: {key} = {{ secret = "{like}-{{device}}" }}')  # fmt: skip
             if not path or path[0] not in known or (len(path) == 1 and name not in _OWN_COLUMNS) or path[0] == "trust":
                 like = project_check.near(name, known)
                 fix = (
@@ -469,7 +481,8 @@ class _Fleet:
 def _typed(path: toml_lines.Path, cell: str) -> Any:
     tables = {"wifi": board_config._NETWORK if "networks" in path else board_config._WIFI, "clock": board_config._CLOCK,
               "https": board_config._HTTPS, "mqtt": board_config._MQTT, "outbox": board_config._OUTBOX,
-              "sensors": board_config._SENSOR, "update": board_config._UPDATE}  # fmt: skip
+              "sensors": board_config._SENSOR, "update": board_config._UPDATE,
+              "ble": project_ble.rows(path)}  # fmt: skip
     check = next((row[1] for row in tables.get(str(path[0]), ()) if row[0] == path[-1]), None)
     for kind in (str, int, float):
         try:

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from host_tools import toml_lines
+from host_tools import project_ble, toml_lines
 from host_tools.failure import Exit, Failure
+from host_tools.project_secrets import KEYS
 from rootlet import config as board
 
 Check = Callable[[Any], bool]
 Row = tuple[str, Check, str]
 AUTHS = ("mtls", "psk", "password")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,47}")
+_LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 SECRET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\{device\}){0,40}")
 _BY_NAME = 'a secret by its name, such as { secret = "wifi-home" }; its value goes into secrets.toml'
 
@@ -53,9 +55,9 @@ def _table(v: object) -> bool:
 
 
 def _board_rows(rows: Iterable[tuple[Any, ...]], without: Iterable[str] = ()) -> tuple[Row, ...]:
-    """Rows of the board's table: a password is a secret here."""
+    """Rows of the board's table: a password or key is the name of a secret here."""
     return tuple(
-        (row[0], _secret, _BY_NAME) if row[0] == "password" else (row[0], row[1], row[3])
+        (row[0], _secret, _BY_NAME) if row[0] in KEYS else (row[0], row[1], row[3])
         for row in rows
         if row[0] not in without
     )
@@ -73,10 +75,13 @@ _BOARD_TABLES: dict[str, tuple[Row, ...]] = {
     "mqtt": _board_rows(board._MQTT, (*_OF_BROKER, *_BY_AUTH)),
     "outbox": _board_rows(board._OUTBOX),
     "update": _board_rows(board._UPDATE),
+    "ble": _board_rows(project_ble.TABLE),
 }
 _LISTS: dict[str, tuple[tuple[Row, ...], tuple[str, ...]]] = {
     "networks": (_board_rows(board._NETWORK), ("ssid",)),
     "sensors": (_board_rows(board._SENSOR), ("kind", "name")),
+    "ble.sensors": (_board_rows(project_ble.SENSOR), project_ble.NEEDED_OF_SENSOR),
+    "ble.sensors.values": (_board_rows(project_ble.VALUE), project_ble.NEEDED_OF_VALUE),
 }
 _OTHERS = tuple(
     row for row in board._TOP if row[0] not in (*_BOARD_TABLES, "device", "trust", "roots", "sensors")
@@ -155,12 +160,19 @@ def _shown(text: str) -> str:
 
 def show(key: str, value: object) -> str:
     """A value for an error; what may be a secret is left out."""
-    if "pass" in key or "secret" in key or "key" in key or "psk" in key:
+    if "pass" in key or "secret" in key or "key" in key or "psk" in key or "irk" in key:
         return "what stands there"
     if isinstance(value, (dict, list)) and value:
         return "{…}" if isinstance(value, dict) else "[…]"
     text = json.dumps(value, default=str, ensure_ascii=False)
+    if _LONG_HEX.fullmatch(text.strip('"')):  # a key in the wrong place
+        return "what stands there"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def word(key: str) -> str:
+    """What an error calls a secret."""
+    return "password" if key == "password" else "key"
 
 
 def near(word: str, known: Iterable[str]) -> str:
@@ -185,12 +197,17 @@ def _section(source: Source, path: toml_lines.Path, data: dict[str, Any], rows: 
         if key not in data:
             continue
         value, where = data[key], (*path, key)
-        if key == "password" and not check(value):
-            reason = "a password never stands in this file, which git keeps"
+        if key in KEYS and not check(value):
+            reason = f"a {word(key)} never stands in this file, which git keeps"
             raise source.wrong(where, reason, f"set {key} to {_BY_NAME}")
         if not check(value):
             reason = f"it is {show(toml_lines.dotted(where), value)}: it must be {must}"
             raise source.wrong(where, reason, f"set {key} to {must}")
+
+
+def _header(path: toml_lines.Path) -> str:
+    """A list of tables as TOML names it: devices.sensors."""
+    return ".".join(part for part in path if isinstance(part, str))
 
 
 def _items(
@@ -199,7 +216,7 @@ def _items(
     for i, item in enumerate(items):
         where = (*path, i)
         if not isinstance(item, dict):
-            raise source.wrong(where, "it must be a table", f"write [[{path[-1]}]], or {{ … }}")
+            raise source.wrong(where, "it must be a table", f"write [[{_header(path)}]], or {{ … }}")
         _section(source, where, item, rows)
         for key in needed:
             if key not in item:
@@ -217,6 +234,15 @@ def _shared(source: Source, path: toml_lines.Path, data: dict[str, Any]) -> None
             rows, needed = _LISTS[name]
             where = (*path, "wifi", name) if name == "networks" else (*path, name)
             _items(source, where, holder[name], rows, needed)
+    for i, sensor in enumerate(_list(source, (*path, "ble", "sensors"), "ble.sensors", data.get("ble", {}))):
+        _list(source, (*path, "ble", "sensors", i, "values"), "ble.sensors.values", sensor)
+
+
+def _list(source: Source, path: toml_lines.Path, name: str, holder: dict[str, Any]) -> list[dict[str, Any]]:
+    """A list of tables that a table holds, checked; [] where there is none."""
+    items: list[dict[str, Any]] = holder.get(str(path[-1]), [])
+    _items(source, path, items, *_LISTS[name])
+    return items
 
 
 def check(source: Source, data: dict[str, Any]) -> None:

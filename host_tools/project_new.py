@@ -56,6 +56,11 @@ kind = "internal_temperature"
 name = "chip"
 every_s = 10
 
+# [[ble.sensors]]                # Bluetooth sensors: `rootlet ble scan` prints such lines; see docs/ble.md
+# name = "kitchen"
+# format = "bthome"
+# address = "a4:c1:38:12:34:56"
+
 [[devices]]
 id = "pico-1"
 # serial = "E6614103E7452D2F"    # of its USB, when several are plugged in

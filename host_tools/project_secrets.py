@@ -18,6 +18,8 @@ from host_tools.failure import Exit, Failure
 
 FILE = "secrets.toml"
 PLACEHOLDER = "CHANGE-ME"
+# The keys whose values are secrets, and what each is checked as until it is asked for.
+KEYS = {"password": "a secret", "bindkey": "0" * 32, "irk": "0" * 32}
 _MOST_BYTES = 1 << 20
 _LONGEST = 1024
 _TIMEOUT_S = 10.0
@@ -29,6 +31,11 @@ class Secret:
 
     name: str
     key: str
+
+
+def last(key: str) -> str:
+    """The key itself: "password" of wifi.networks[0].password."""
+    return key.rpartition(".")[2]
 
 
 def variable(name: str) -> str:

@@ -517,6 +517,7 @@ def _notes(project: Project, devices: list[Device], soon: list[str]) -> Iterator
             named = f"--ip {host}" if _is_ip(host) else host
             command = f"rootlet ca issue server {named} --dir {folder}"
             yield f"the CA has no valid certificate for the broker {host}: {command}"
+    yield from sorted({device.note for device in devices if device.note})
     mine = sorted({device.id for device in devices} & set(soon))
     if mine:
         shown = ", ".join(mine[:3]) + (f" and {len(mine) - 3} more" if len(mine) > 3 else "")

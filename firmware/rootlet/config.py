@@ -3,10 +3,10 @@
 import json
 import os
 
-from .errors import RootletError
+from .errors import RootletError, unload
 from .trust import pin_bytes
 
-_SECRET = ("password", "psk")
+_SECRET = ("password", "psk", "bindkey", "irk")
 
 
 def _text(v, longest=64):
@@ -76,6 +76,10 @@ def _dict(v):
     return isinstance(v, dict)
 
 
+def _prefix(v):
+    return _topic(v) and len(v) <= 64 and v[0] != "/" and v[-1] != "/"
+
+
 def _one_of(*allowed):
     def check(v):
         return v in allowed
@@ -99,7 +103,9 @@ _TOP: tuple = (
     ("mqtt", _dict, _NEEDED, "an object with host, port, …"),
     ("outbox", _dict, {}, "an object with mode, …"),
     ("update", _dict, {}, "an object with key, pins, downgrade"),
-    ("sensors", lambda v: isinstance(v, list) and 0 < len(v) <= 32, _NEEDED, "a list of 1 to 32 sensors"),
+    ("sensors", lambda v: isinstance(v, list) and len(v) <= 32, (), "a list of 1 to 32 sensors"),
+    ("ble", _dict, None, "an object with sensors, …"),
+    ("home_assistant", _prefix, None, 'the prefix of Home Assistant\'s discovery topics, such as "homeassistant"'),
 )
 _WIFI = (
     ("networks", lambda v: isinstance(v, list) and 0 < len(v) <= 8, _NEEDED, "a list of 1 to 8 networks"),
@@ -207,6 +213,8 @@ def _show(key, value, known=True):
     if value and isinstance(value, (dict, list)):
         return "{…}" if isinstance(value, dict) else "[…]"
     text = json.dumps(value)
+    if _is_hex(text.strip('"')):  # a key in the wrong place
+        return "(not shown)"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -290,7 +298,30 @@ def check(data):
         seen.append(sensor["name"])
         if sensor["pin"] is None and sensor["kind"] in ("adc", "dht11", "dht22", "ds18b20"):
             raise RootletError("CONFIG", "sensors[%d].pin is missing: %s needs it" % (i, sensor["kind"]), "add pin")
+    if out["ble"] is not None:
+        from . import config_ble
+
+        try:
+            out["ble"] = config_ble.check(out["ble"], seen)
+        finally:
+            unload("config_ble")
+    elif not sensors:
+        word = "[]: it must be" if "sensors" in data else "missing: it is required,"
+        raise RootletError("CONFIG", "sensors is %s a list of 1 to 32 sensors" % word, "add one, or ble")
+    if out["home_assistant"] is not None:
+        _discoverable(out)
     return out
+
+
+def _discoverable(out):
+    """Home Assistant takes letters, digits, '-' and '_' in its topics, and nothing else."""
+    ble = out["ble"]["sensors"] if out["ble"] else []
+    rows = [("device", out["device"])]
+    for where, sensors in (("sensors", out["sensors"]), ("ble.sensors", ble)):
+        rows += [("%s[%d].name" % (where, i), s["name"]) for i, s in enumerate(sensors)]
+    for key, name in rows:
+        if "." in name:
+            raise _wrong(key, name, "home_assistant is given, which takes no '.' in names", "write '-' in its place")
 
 
 def load(path="config.json"):

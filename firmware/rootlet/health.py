@@ -146,6 +146,8 @@ def start(settings, hardware):
     for row in settings["wifi"]["networks"] + [settings["mqtt"]]:
         if row["password"]:
             _secrets.append(row["password"])
+    for row in (settings.get("ble") or {}).get("sensors", ()):
+        _secrets.extend([row[key] for key in ("bindkey", "irk") if row[key]])
     watchdog.start(settings["watchdog_s"], hardware)
     deadline.on_wait[:] = [watchdog.waiting, leds.step]
 

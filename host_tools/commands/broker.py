@@ -43,6 +43,13 @@ def broker(
     ] = None,
     observer: Annotated[list[str] | None, typer.Option(help="Identity that may read everything.")] = None,
     operator: Annotated[list[str] | None, typer.Option(help="Identity that may also send commands.")] = None,
+    home_assistant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            help="Each device may write PREFIX/sensor/DEVICE/+/config, and observers read it.",
+        ),
+    ] = None,
 ) -> None:
     """Run a broker with TLS from the project's CA until Ctrl-C; devices need a certificate of the same CA.
 
@@ -71,6 +78,7 @@ def broker(
         operators=operator or ["operator"],
         psk=psk,
         psk_port=psk_port,
+        home_assistant=home_assistant,
         engine=engine,
         bind=bind,
         port=port,

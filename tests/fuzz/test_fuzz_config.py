@@ -11,6 +11,7 @@ from tests.fuzz import mutate
 from tests.fuzz.mutate import INPUTS
 
 SECRET = "S3cret-word"
+KEY = "00112233445566778899aabbccddeeff"
 SOUND = {
     "device": "dev-1",
     "wifi": {"networks": [{"ssid": "lab", "password": SECRET}, {"ssid": "open"}], "country": "FR", "timeout_s": 20},
@@ -27,6 +28,16 @@ SOUND = {
         {"kind": "simulated", "name": "sim", "every_s": 0.1},
         {"kind": "adc", "name": "light", "pin": 26, "scale": 0.5, "unit": "V"},
     ],
+    "ble": {
+        "active": True, "interval_ms": 100, "window_ms": 50, "every_s": 5,
+        "sensors": [
+            {"name": "door", "format": "bthome", "address": "A4:C1:38:12:34:56", "bindkey": KEY, "change": {"t": 0.2}},
+            {"name": "tank", "format": "mapped", "local_name": "T*",
+             "values": [{"quantity": "level", "source": "manufacturer:0499", "format": "<h", "unit": "cm"}]},
+            {"name": "band", "format": "gatt", "irk": KEY, "bond": True, "services": ["battery"], "values": []},
+        ],
+    },
+    "home_assistant": "homeassistant",
 }  # fmt: skip
 # The file is at most 16 KB; what is read from it takes some more, and a copy of what is checked.
 LARGEST = 40 * 16384
@@ -50,7 +61,7 @@ def checked(value):
         assert len(e.fact) < 1000, len(e.fact)
         (e.fact + e.fix).encode()
         assert "\n" not in e.fact and "\0" not in e.fact, e.fact
-        assert SECRET not in e.fact + e.fix, e.fact
+        assert SECRET not in e.fact + e.fix and KEY[:16] not in e.fact + e.fix, e.fact
         return e.code
     assert json.dumps(value) == before, "what was given is left as it was"
     assert sound(out)
@@ -71,11 +82,26 @@ def sound(out):
         and m["qos"] in (0, 1)
         and isinstance(m["topic"], str) and not set(m["topic"]) & set("#+\0")
         and (m["cert"] is None) == (m["key"] is None)
-        and 0 < len(out["sensors"]) <= 32
+        and len(out["sensors"]) <= 32
+        and (len(out["sensors"]) > 0 or out["ble"] is not None)
+        and (out["ble"] is None or sound_ble(out["ble"]))
         and len({s["name"] for s in out["sensors"]}) == len(out["sensors"])
         and all(0.05 <= s["every_s"] <= 86400 for s in out["sensors"])
         and all(abs(s["scale"]) < 1e300 for s in out["sensors"])
     )  # fmt: skip
+
+
+def sound_ble(ble):
+    """The same of BLE."""
+    return (
+        10 <= ble["window_ms"] <= ble["interval_ms"] <= 10240
+        and 0 < len(ble["sensors"]) <= 16
+        and len({s["name"] for s in ble["sensors"]}) == len(ble["sensors"])
+        and all(sum(s[k] is not None for k in ("address", "local_name", "irk")) == 1 for s in ble["sensors"])
+        and all(s["bindkey"] is None or len(bytes.fromhex(s["bindkey"])) == 16 for s in ble["sensors"])
+        and all(len(s["values"]) <= 8 for s in ble["sensors"])
+        and all(abs(v["scale"]) <= 1e9 and v["offset"] >= 0 for s in ble["sensors"] for v in s["values"])
+    )
 
 
 def test_any_changed_configuration_is_taken_or_refused_in_words():

@@ -415,12 +415,16 @@ def test_every_key_is_in_the_page() -> None:
     tables = {"project.": project_check._PROJECT, "defaults.": project_check._DEFAULTS, "trust.": project_check._TRUST,
               "brokers[].": project_check._BROKER, "wifi.networks[].": project_check._LISTS["networks"][0],
               "sensors[].": project_check._LISTS["sensors"][0],
+              "ble.sensors[].": project_check._LISTS["ble.sensors"][0],
+              "ble.sensors[].values[].": project_check._LISTS["ble.sensors.values"][0],
               **{f"{name}.": rows for name, rows in project_check._BOARD_TABLES.items()}}  # fmt: skip
     for prefix, rows in tables.items():
         for row in rows:
             assert f"`{prefix}{row[0]}`" in page, prefix + row[0]
     for row in project_check._DEVICE[:4]:
         assert f"`devices[].{row[0]}`" in page
+    for row in project_check._OTHERS[1:]:
+        assert f"`{row[0]}`" in page
 
 
 def test_values_that_may_be_secret_are_not_shown() -> None:
