@@ -396,7 +396,9 @@ def _short(text: object, most: int = _SHOWN) -> str:
 
 def in_words(values: list[Value]) -> str:
     """Values as a person reads them."""
-    return ", ".join(f"{_short(name)} {_short(value)}{' ' + _short(unit) if unit else ''}" for name, value, unit in values)
+    return ", ".join(
+        f"{_short(name)} {_short(value)}{' ' + _short(unit) if unit else ''}" for name, value, unit in values
+    )
 
 
 def topic(device: Device) -> str:
@@ -497,7 +499,10 @@ def _who(device: Device) -> list[str]:
         if heard.kind == "system":
             note = "# the system hides the address: take it from the sensor's label, or scan with a board"
             return [note, 'address = "00:00:00:00:00:00"']
-        return [f"# {_CHANGES}, and it tells no name: this will not be found for long", f"address = {quoted(heard.address)}"]
+        return [
+            f"# {_CHANGES}, and it tells no name: this will not be found for long",
+            f"address = {quoted(heard.address)}",
+        ]
     return [f"address = {quoted(heard.address)}"]
 
 
@@ -513,7 +518,9 @@ def section(device: Device) -> str:
     lines = ["[[ble.sensors]]", f"name = {quoted(device.sensor)}", f'format = "{device.format or "mapped"}"']
     lines += _who(device)
     if device.key:
-        lines.append(f"# encrypted: its bindkey, 32 hexadecimal digits, goes into secrets.toml: {device.sensor}-bindkey")
+        lines.append(
+            f"# encrypted: its bindkey, 32 hexadecimal digits, goes into secrets.toml: {device.sensor}-bindkey"
+        )
         lines.append(f'bindkey = {{ secret = "{device.sensor}-bindkey" }}')
     if device.format == "gatt":
         lines.append(f"services = [{', '.join(quoted(name) for name in device.services)}]")
@@ -635,7 +642,12 @@ def gatt_toml(address: str, found: list[Characteristic]) -> str:
     if services:
         lines.append(f"services = [{', '.join(quoted(name) for name in services)}]")
     if rows:
-        lines += ["# unknown: say what the bytes mean; quantity, format, offset, scale, add, unit", "values = [", *rows, "]"]
+        lines += [
+            "# unknown: say what the bytes mean; quantity, format, offset, scale, add, unit",
+            "values = [",
+            *rows,
+            "]",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -651,3 +663,22 @@ def _by_decoder(one: Characteristic) -> bool:
 def structures(fields: list[tuple[int, bytes]]) -> list[bytes]:
     """Payloads out of AD structures that a system has taken apart; one too long for its length byte is left out."""
     return [struct.pack("BB", len(data) + 1, kind) + data for kind, data in fields if len(data) < 255]
+
+
+def hints(told: Scan, devices: list[Device], *, everything: bool, active: bool) -> list[str]:
+    """What may help where less was heard than wished for."""
+    out = []
+    unknown = sum(device.format is None for device in devices)
+    if not devices:
+        out.append(
+            "nothing was heard; sensors that sleep are rare: wake them, go nearer, or listen longer: --seconds 60"
+        )
+    elif unknown and not everything:
+        out.append(f"{unknown} senders of unknown formats: --all shows them")
+    if devices and not active and any(device.local_name is None for device in devices):
+        out.append("some told no name: --active asks for it")
+    if told.lost or told.over:
+        out.append(
+            f"the air is full: {told.lost} advertisements were lost, {told.over} came from beyond {MOST} addresses"
+        )
+    return out
