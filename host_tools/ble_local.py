@@ -28,7 +28,7 @@ def _bleak() -> Any:
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run it; what the system refuses becomes a Failure. Its kinds differ by system: OSError, BleakError, D-Bus errors."""
+    """Run it; what the system refuses becomes a Failure, of whichever kind of error it is."""
     try:
         return asyncio.run(work)
     except Failure:
@@ -55,7 +55,7 @@ def heard(device: Any, data: Any, known: Heard | None = None) -> Heard:
     one.count += 1
     # The systems do not tell whether one may connect; who lists services without data of them mostly is.
     one.connectable = one.connectable or bool(data.service_uuids)
-    payload = b"".join(ble_scan.structures(_structures(data)))
+    payload = b"".join(_joined(_structures(data)))
     if payload and payload not in one.payloads and len(one.payloads) < _PAYLOADS:
         one.payloads.append(payload)
     return one
@@ -153,3 +153,8 @@ def explore(address: str, seconds: float) -> list[Characteristic]:
     """Connect by this computer's adapter, list what a peripheral has, and read it. Raises Failure."""
     found: list[Characteristic] = _run(_explore(_bleak(), address, seconds))
     return found
+
+
+def _joined(fields: list[tuple[int, bytes]]) -> list[bytes]:
+    """Payloads out of AD structures that a system has taken apart; one too long for its length byte is left out."""
+    return [struct.pack("BB", len(data) + 1, kind) + data for kind, data in fields if len(data) < 255]

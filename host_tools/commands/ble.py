@@ -43,7 +43,7 @@ def scan(
 
     Exit code: 0 it has listened (even if nothing was heard), 1 it could not, 3 there is no board.
     """
-    from host_tools import ble_keys, ble_local, ble_scan, find_board
+    from host_tools import ble_explore, ble_keys, ble_local, ble_recognise, ble_report, ble_scan, find_board
 
     address = ble_scan.address_of(connect) if connect and not local else connect
     keys = ble_keys.read(bindkey or [])
@@ -54,19 +54,19 @@ def scan(
     if address is not None:
         rows = ble_local.explore(address, seconds) if found is None else ble_scan.explore(found, address, seconds)
         if as_json:
-            typer.echo(json.dumps(ble_scan.gatt_json(address, rows), indent=2))
+            typer.echo(json.dumps(ble_explore.as_json(address, rows), indent=2))
             return
-        _say(ble_scan.gatt_table(rows) or ["it has no services"], ble_scan.gatt_toml(address, rows))
+        _say(ble_explore.table(rows) or ["it has no services"], ble_explore.toml(address, rows))
         return
     told = ble_local.scan(seconds) if found is None else ble_scan.scan(found, seconds, active)
-    devices = ble_scan.recognise_all(told, keys)
+    devices = ble_recognise.recognise_all(told, keys)
     shown = [device for device in devices if everything or device.format]
     if as_json:
-        typer.echo(json.dumps(ble_scan.as_json(told, shown), indent=2))
+        typer.echo(json.dumps(ble_report.as_json(told, shown), indent=2))
         return
     if shown:
-        _say(ble_scan.table(shown), ble_scan.toml(shown))
-    for line in ble_scan.hints(told, devices, everything=everything, active=active or local):
+        _say(ble_report.table(shown), ble_report.toml(shown))
+    for line in ble_report.hints(told, devices, everything=everything, active=active or local):
         typer.echo(line, err=True)
 
 

@@ -239,7 +239,7 @@ def _explore(ble, handle):
 
 
 def explore(address, seconds):
-    """Connect to a peripheral (its address, 12 hexadecimal digits) and tell its services, characteristics and values."""
+    """Connect to a peripheral (its address: 12 hexadecimal digits); tell its services, characteristics and values."""
     address = binascii.unhexlify(address)
     radio = _radio()
     if radio is None:
