@@ -35,6 +35,7 @@ def _prepare(files, control, rom):
     modules["time"] = modules["utime"] = time
     for name in _SHADOWED:
         modules[name] = __import__(name)
+    modules["bluetooth"] = __import__("bluetooth" if "ble" in _sim.script() else "_no_bluetooth")
     modules["umachine"] = modules["machine"]
     modules["usocket"] = modules["socket"]
     if _sim.board["port"] == "esp32":

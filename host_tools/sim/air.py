@@ -1,0 +1,808 @@
+"""The air around virtual boards: Bluetooth LE peripherals and, for each board that switches its radio on, a central.
+
+The peripherals and the centrals have the real host stack (ATT, GATT, SMP) of bumble, on one simulated link. A board's
+`bluetooth` stand-in (modules/bluetooth.py) sends requests through a socket and gets the events of MicroPython's
+modbluetooth, in its order and with the differences between BTstack (rp2) and NimBLE (esp32).
+
+Frames, both ways: length of the rest (2 bytes, little-endian), code (1 byte), payload.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from bumble import att, hci, keys, ll, pairing
+from bumble.controller import Connection as Wire
+from bumble.controller import Controller
+from bumble.core import UUID, BaseBumbleError, ProtocolError
+from bumble.device import Connection, ConnectionParametersPreferences, Device
+from bumble.host import Host
+from bumble.link import LocalLink
+from bumble.transport.common import AsyncPipeSink
+
+logger = logging.getLogger(__name__)
+
+STEP_S = 10  # longest that one step of the thread, such as the start of a peripheral, may take
+ANSWER_S = 5  # longest that a board may take to answer for a secret
+UNSENT_BYTES = 4096  # scan results are dropped while so much waits to be taken by the board
+RSSI = -60
+
+_SCAN_RESULT, _SCAN_DONE, _CONNECTED, _DISCONNECTED = 5, 6, 7, 8
+_READ_RESULT, _READ_DONE, _WRITE_DONE, _NOTIFY, _INDICATE, _MTU = 15, 16, 17, 18, 19, 21
+_PARAMETERS, _ENCRYPTION, _GET_SECRET, _SET_SECRET, _READY = 27, 28, 29, 30, 200
+_RESULT_OF = {7: 9, 8: 11, 9: 13}  # per request of discovery: its result; one more is its done
+_ADV_IND, _ADV_NONCONN_IND, _SCAN_RSP = 0, 3, 4
+_PRIMARY_SERVICE, _CHARACTERISTIC = UUID.from_16_bits(0x2800), UUID.from_16_bits(0x2803)
+_NO_ADDRESS = bytes(6)
+_IRK, _OUR_KEY, _PEER_KEY = 10, 1, 2  # types of NimBLE's secrets
+_SECRET = struct.Struct("<B16sH8s16sB")  # flags, LTK, EDIV, random number, IRK, whether there is one
+
+
+class Peripheral(Protocol):
+    """What the air carries beside boards."""
+
+    async def start(self, link: LocalLink) -> None:
+        """Begin, in the air's loop."""
+
+    async def stop(self) -> None:
+        """End, in the air's loop."""
+
+
+class Link(LocalLink):
+    """bumble's link, with what it leaves out: signal strength, public addresses, and radios that go away."""
+
+    def __init__(self, supervision_s: float | None) -> None:
+        super().__init__()
+        self.supervision_s = supervision_s
+
+    def send_advertising_pdu(self, sender_controller: Controller, packet: ll.AdvertisingPdu) -> None:
+        """As bumble's; a board's radio also learns whose it is."""
+        loop = asyncio.get_running_loop()
+        for radio in self.controllers:
+            if isinstance(radio, Radio) and not isinstance(packet, ll.ConnectInd):
+                loop.call_soon(radio.hear, sender_controller, packet)
+            elif radio is not sender_controller:
+                loop.call_soon(radio.on_ll_advertising_pdu, packet)
+
+    def send_acl_data(
+        self, sender_controller: Controller, destination_address: hci.Address, transport: Any, data: bytes
+    ) -> None:
+        """As bumble's, from the address that the connection was made with, not always from the random one."""
+        wire = sender_controller.le_connections.get(destination_address)
+        receiver = self.find_le_controller(destination_address)
+        if wire is not None and receiver is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(receiver.on_link_acl_data, wire.self_address, transport, data)
+
+    def send_ll_control_pdu(
+        self, sender_address: hci.Address, receiver_address: hci.Address, packet: ll.ControlPdu
+    ) -> None:
+        """As bumble's; what is sent to a radio that is gone is lost."""
+        if self.find_le_controller(receiver_address) is not None:
+            super().send_ll_control_pdu(sender_address, receiver_address, packet)
+
+    def remove_controller(self, controller: Controller) -> None:
+        """The radio is out of reach: those connected to it notice when their supervision timeout has passed."""
+        if controller not in self.controllers:
+            return
+        super().remove_controller(controller)
+        for other in self.controllers:
+            for wire in list(other.le_connections.values()):
+                if any(wire.peer_address == lost.self_address for lost in controller.le_connections.values()):
+                    asyncio.get_running_loop().call_later(self.timeout_of(other), _lose, other, wire)
+
+    def timeout_of(self, radio: Controller) -> float:
+        """Supervision timeout in seconds."""
+        if self.supervision_s is not None:
+            return self.supervision_s
+        return radio.supervision_s if isinstance(radio, Radio) else 2.0
+
+
+def _lose(radio: Controller, wire: Wire) -> None:
+    if radio.le_connections.get(wire.peer_address) is wire:
+        radio.on_le_disconnected(wire, hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
+
+
+class Radio(Controller):
+    """The controller of a board."""
+
+    supervision_s = 2.56
+    on_advert: Callable[[Controller, ll.AdvertisingPdu], None] = staticmethod(lambda sender, pdu: None)
+
+    def hear(self, sender: Controller, pdu: ll.AdvertisingPdu) -> None:
+        """An advertisement: for the scan, and for the connection that waits for it."""
+        self.on_advert(sender, pdu)
+        wanted = self.pending_le_connection
+        if wanted is None or not isinstance(pdu, ll.AdvInd | ll.AdvExtInd):
+            return
+        if wanted.peer_address == pdu.advertiser_address and connectable(sender, pdu):
+            self.create_le_connection(pdu.advertiser_address)
+
+    def allocate_connection_handle(self) -> int:
+        """From 64 on, as the chip of a Pico W: 0 is no connection's."""
+        taken = {wire.handle for wire in self.le_connections.values()}
+        return next(handle for handle in range(64, 128) if handle not in taken)
+
+    def on_hci_le_create_connection_cancel_command(self, command: Any) -> Any:
+        """As bumble's, but it does cancel."""
+        wanted, self.pending_le_connection = self.pending_le_connection, None
+        if wanted is None:
+            return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.COMMAND_DISALLOWED_ERROR)
+        event = hci.HCI_LE_Connection_Complete_Event(
+            status=hci.HCI_ErrorCode.UNKNOWN_CONNECTION_IDENTIFIER_ERROR,
+            connection_handle=0,
+            role=hci.Role.CENTRAL,
+            peer_address_type=wanted.peer_address.address_type,
+            peer_address=wanted.peer_address,
+            connection_interval=0,
+            peripheral_latency=0,
+            supervision_timeout=0,
+            central_clock_accuracy=0,
+        )
+        asyncio.get_running_loop().call_soon(self.send_hci_packet, event)
+        return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+
+def connectable(sender: Controller, pdu: ll.AdvertisingPdu) -> bool:
+    """Whether the advertiser accepts a connection."""
+    advertiser = sender.le_legacy_advertiser
+    if advertiser.enabled and advertiser.address == getattr(pdu, "advertiser_address", None):
+        return advertiser.advertising_type == _ADV_IND
+    return any(
+        one.enabled and one.address == getattr(pdu, "advertiser_address", None)
+        for one in sender.advertising_sets.values()
+    )
+
+
+class Air:
+    """Peripherals and boards in reach of each other; a context manager, or start() and stop().
+
+    Args:
+        supervision_s: after how many seconds a connection to a radio that is gone is lost; None: as the board asks for.
+    """
+
+    def __init__(self, supervision_s: float | None = None) -> None:
+        self._supervision_s = supervision_s
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="air", daemon=True)
+        self._link: Link | None = None
+        self._server: asyncio.Server | None = None
+        self._peripherals: list[Peripheral] = []
+        self._boards: dict[Board, asyncio.Task[None]] = {}
+        self.port = 0
+        self._sent = self._dropped = 0
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Begin; `port` is the one for the script of boards: {"ble": {"port": air.port}}."""
+        self._thread.start()
+        try:
+            self.run(self._start())
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def run(self, work: Coroutine[Any, Any, Any], timeout_s: float = STEP_S) -> Any:
+        """Run a coroutine in the air's loop, from another thread. Raises what it raises, or TimeoutError."""
+        done = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return done.result(timeout_s)
+        except TimeoutError:
+            done.cancel()
+            raise
+
+    async def _start(self) -> None:
+        self._link = Link(self._supervision_s)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def add(self, peripheral: Peripheral) -> None:
+        """Let a peripheral begin."""
+        if self._link is None:
+            raise RuntimeError("the air is not started")
+        self.run(peripheral.start(self._link))
+        self._peripherals.append(peripheral)
+
+    def remove(self, peripheral: Peripheral) -> None:
+        """Let a peripheral end."""
+        self._peripherals.remove(peripheral)
+        self.run(peripheral.stop())
+
+    @property
+    def results_sent(self) -> int:
+        """How many scan results boards were given."""
+        return self._sent
+
+    @property
+    def results_dropped(self) -> int:
+        """How many were dropped, as the board did not take them."""
+        return self._dropped
+
+    @property
+    def boards(self) -> int:
+        """How many boards have their radio on."""
+        return len(self._boards)
+
+    @property
+    def connections(self) -> int:
+        """How many connections boards have now."""
+        return sum(board.connected for board in list(self._boards))
+
+    def stop(self) -> None:
+        """End all: boards lose their radio. May be called twice."""
+        if self._loop.is_closed():
+            return
+        if self._thread.is_alive():
+            with contextlib.suppress(TimeoutError):
+                self.run(self._stop())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(STEP_S)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for peripheral in self._peripherals:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(peripheral.stop(), STEP_S / 5)
+        self._peripherals.clear()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), STEP_S / 2)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._link is None:
+            return
+        board = Board(self._link, reader, writer, self._count)
+        task = asyncio.current_task()
+        if task is None:
+            return
+        self._boards[board] = task
+        try:
+            await board.serve()
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            pass  # it was reset, or its power was cut
+        except Exception:
+            logger.exception("a board's radio")
+        finally:
+            board.leave()
+            writer.close()
+            self._boards.pop(board, None)
+
+    def _count(self, sent: bool) -> None:
+        if sent:
+            self._sent += 1
+        else:
+            self._dropped += 1
+
+
+class Board:
+    """One board that has its radio on."""
+
+    def __init__(
+        self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[bool], None]
+    ) -> None:
+        self._link = link
+        self._reader = reader
+        self._writer = writer
+        self._count = count
+        self._esp = False
+        self._radio: Radio | None = None
+        self._device: Device | None = None
+        self._scan: tuple[int, bool] | None = None  # its number, whether it asks for responses
+        self._scan_end: asyncio.TimerHandle | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._secret: asyncio.Future[bytes | None] | None = None
+        self._secrets = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bond = False
+
+    @property
+    def connected(self) -> int:
+        """How many connections it has."""
+        return len(self._radio.le_connections) if self._radio else 0
+
+    def _send(self, code: int, payload: bytes) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(struct.pack("<HB", len(payload) + 1, code) + payload)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a request of a board failed", exc_info=task.exception())
+
+    async def _frame(self) -> tuple[int, bytes]:
+        (length,) = struct.unpack("<H", await self._reader.readexactly(2))
+        body = await self._reader.readexactly(length)
+        return body[0], body[1:]
+
+    async def serve(self) -> None:
+        """Until the board goes away."""
+        sock = self._writer.get_extra_info("socket")
+        # Little waits in the kernel: what a board does not take is dropped here, where it is counted.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * UNSENT_BYTES)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code, hello = await asyncio.wait_for(self._frame(), ANSWER_S)
+        if code != 1:
+            raise ConnectionError("not a board")
+        self._esp = hello[0] == 1
+        address = await self._free_address(hello[1:7])
+        self._radio = Radio("board", link=self._link, public_address=address)
+        self._radio.on_advert = self._on_advert
+        self._device = Device(
+            name="board",
+            address=hci.Address.generate_static_address(),
+            host=Host(self._radio, AsyncPipeSink(self._radio)),
+        )
+        self._device.keystore = Secrets(self._ask, self._tell) if self._esp else None
+        self._device.on("connection", self._on_connection)
+        opening = self._start(self._open(address))
+        while True:
+            code, payload = await self._frame()
+            if code in (15, 16):
+                self._on_secret(code, payload)
+            elif opening.done():
+                _REQUESTS[code](self, payload)
+
+    async def _open(self, address: hci.Address) -> None:
+        if self._device is None:
+            return
+        store = self._device.keystore
+        # Before it is there: to read all keys is the work of the start of NimBLE, after the IRK (see Secrets).
+        self._device.keystore = keys.MemoryKeyStore()
+        await asyncio.wait_for(self._device.power_on(), ANSWER_S)
+        if isinstance(store, Secrets):
+            await store.open()
+            self._device.keystore = store
+        self._send(_READY, bytes(1) + bytes(reversed(bytes(address))))
+
+    async def _free_address(self, wanted: bytes) -> hci.Address:
+        """The board's address; the board before its reset may still hold it for a moment."""
+        for attempt in range(100):
+            address = _address(0, wanted)
+            if all(radio.public_address != address for radio in self._link.controllers):
+                return address
+            await asyncio.sleep(0.01)
+            if attempt >= 20:
+                wanted = wanted[:5] + bytes([(wanted[5] + 1) & 255])
+        raise ConnectionError("too many boards")
+
+    def leave(self) -> None:
+        """The board is gone: what it was connected to loses the connection."""
+        self._stop_scan()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._radio is None:
+            return
+        timeout = ll.TerminateInd(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
+        for wire in list(self._radio.le_connections.values()):
+            wire.send_ll_control_pdu(timeout)
+        self._radio.le_connections.clear()
+        self._radio.pending_le_connection = None
+        self._link.remove_controller(self._radio)
+
+    # Scan
+
+    def _on_scan(self, payload: bytes) -> None:
+        number, duration_ms, _, _, active = struct.unpack("<BiiiB", payload)
+        self._stop_scan()
+        self._scan = (number, bool(active))
+        if duration_ms > 0:
+            self._scan_end = asyncio.get_running_loop().call_later(duration_ms / 1000, self._scan_done)
+
+    def _stop_scan(self, payload: bytes = b"") -> None:
+        self._scan = None
+        if self._scan_end is not None:
+            self._scan_end.cancel()
+            self._scan_end = None
+
+    def _scan_done(self) -> None:
+        if self._scan is not None:
+            number = self._scan[0]
+            self._stop_scan()
+            self._send(_SCAN_DONE, bytes([number]))
+
+    def _on_advert(self, sender: Controller, pdu: ll.AdvertisingPdu) -> None:
+        if self._scan is None or sender is self._radio:
+            return
+        if isinstance(pdu, ll.AdvNonConnInd):
+            self._result(sender, pdu.advertiser_address, _ADV_NONCONN_IND, pdu.data)
+        elif isinstance(pdu, ll.AdvInd | ll.AdvExtInd):
+            advertiser = sender.le_legacy_advertiser
+            kind = advertiser.advertising_type if isinstance(pdu, ll.AdvInd) and advertiser.enabled else _ADV_IND
+            self._result(sender, pdu.advertiser_address, kind, pdu.data)
+            response = bytes(advertiser.scan_response_data).rstrip(b"\0") if advertiser.enabled else b""
+            if self._scan[1] and kind != _ADV_NONCONN_IND and response:
+                self._result(sender, pdu.advertiser_address, _SCAN_RSP, response)
+
+    def _result(self, sender: Controller, address: hci.Address, kind: int, data: bytes) -> None:
+        if self._scan is None:
+            return
+        if self._writer.transport.get_write_buffer_size() > UNSENT_BYTES:
+            self._count(False)
+            return
+        self._count(True)
+        rssi = getattr(sender, "rssi", RSSI)
+        head = struct.pack("<BBBb", self._scan[0], address.address_type & 1, kind, rssi)
+        self._send(_SCAN_RESULT, head + bytes(reversed(bytes(address))) + bytes(data[:255]))
+
+    # Connections
+
+    def _on_connect(self, payload: bytes) -> None:
+        kind, address, duration_ms, low_us, high_us = struct.unpack("<B6siII", payload)
+        if self._connecting is None:
+            self._connecting = self._start(self._connect(_address(kind, address), duration_ms, low_us, high_us))
+
+    async def _connect(self, address: hci.Address, duration_ms: int, low_us: int, high_us: int) -> None:
+        if self._device is None or self._radio is None:
+            return
+        supervision_s = 2.56 if self._esp else max(0.1, duration_ms / 1000)
+        self._radio.supervision_s = supervision_s
+        preferences = ConnectionParametersPreferences(
+            connection_interval_min=(low_us or (30000 if self._esp else 10000)) / 1000,
+            connection_interval_max=(high_us or (50000 if self._esp else 30000)) / 1000,
+            max_latency=0 if self._esp else 4,
+            supervision_timeout=round(supervision_s * 1000),
+        )
+        try:
+            # BTstack waits for ever, until gap_connect(None).
+            await self._device.connect(
+                address,
+                own_address_type=hci.OwnAddressType.PUBLIC,
+                connection_parameters_preferences={hci.Phy.LE_1M: preferences},
+                timeout=duration_ms / 1000 if self._esp and duration_ms > 0 else None,
+            )
+        except (BaseBumbleError, asyncio.TimeoutError, TimeoutError, hci.HCI_Error):
+            # NimBLE says that the connection is lost that never was; BTstack that handle 0 is connected.
+            if self._esp:
+                self._send(_DISCONNECTED, struct.pack("<HB6s", 0xFFFF, 0xFF, _NO_ADDRESS))
+            else:
+                self._send(_CONNECTED, struct.pack("<HB6s", 0, 0, _NO_ADDRESS))
+        finally:
+            self._connecting = None
+
+    def _on_cancel(self, payload: bytes) -> None:
+        if self._device is not None and self._connecting is not None:
+            self._start(self._device.cancel_connection())
+
+    def _on_connection(self, connection: Connection) -> None:
+        client = connection.gatt_client
+        handle = connection.handle
+        address = connection.peer_address
+        peer = struct.pack("<B6s", address.address_type & 1, bytes(reversed(bytes(address))))
+        client.on_att_handle_value_notification = lambda pdu: self._on_value(_NOTIFY, connection, pdu)
+        client.on_att_handle_value_indication = lambda pdu: self._on_value(_INDICATE, connection, pdu)
+
+        def lost(reason: int) -> None:
+            # After the failed answers of requests that were under way.
+            asyncio.get_running_loop().call_later(
+                0.005,
+                self._send,
+                _DISCONNECTED,
+                struct.pack("<H", handle) + (peer if self._esp else b"\xff" + _NO_ADDRESS),
+            )
+
+        def updated() -> None:
+            now = connection.parameters
+            numbers = (now.connection_interval / 1.25, now.peripheral_latency, now.supervision_timeout / 10, 0)
+            self._send(_PARAMETERS, struct.pack("<HHHHH", handle, *map(int, numbers)))
+
+        connection.on(connection.EVENT_DISCONNECTION, lost)
+        connection.on(connection.EVENT_CONNECTION_PARAMETERS_UPDATE, updated)
+        self._send(_CONNECTED, struct.pack("<H", handle) + peer)
+
+    def _on_value(self, code: int, connection: Connection, pdu: Any) -> None:
+        """A notification or an indication: any that the peer sends, as on a board."""
+        head = struct.pack("<HH", connection.handle, pdu.attribute_handle)
+        self._send(code, head + pdu.attribute_value)
+        if code == _INDICATE:
+            connection.gatt_client.send_confirmation(att.ATT_Handle_Value_Confirmation())
+
+    def _connection(self, payload: bytes) -> Connection | None:
+        (handle,) = struct.unpack_from("<H", payload)
+        return self._device.connections.get(handle) if self._device else None
+
+    def _on_disconnect(self, payload: bytes) -> None:
+        connection = self._connection(payload)
+        if connection is not None:
+            reason = hci.HCI_ErrorCode.REMOTE_USER_TERMINATED_CONNECTION_ERROR
+            self._start(_quietly(connection.disconnect(reason)))
+
+    # GATT
+
+    async def _request(self, connection: Connection, request: att.ATT_PDU) -> tuple[int, Any]:
+        """Status as the board's stack gives it, and the answer."""
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_lost(reason: int) -> None:
+            if not lost.done():
+                lost.set_result(None)
+
+        connection.on(connection.EVENT_DISCONNECTION, on_lost)
+        answer = asyncio.ensure_future(connection.gatt_client.send_request(request))
+        try:
+            await asyncio.wait({answer, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                answer.cancel()
+                return (7 if self._esp else 0x1F), None
+            response = answer.result()
+        except (BaseBumbleError, TimeoutError):
+            return (13 if self._esp else 0x7F), None
+        finally:
+            lost.cancel()
+            connection.remove_listener(connection.EVENT_DISCONNECTION, on_lost)
+        if isinstance(response, att.ATT_Error_Response):
+            return (0x100 if self._esp else 0) + int(response.error_code), None
+        return 0, response
+
+    def _on_discover(self, code: int, payload: bytes) -> None:
+        connection = self._connection(payload)
+        if connection is not None:
+            self._start(self._discover(code, connection, payload))
+
+    async def _discover(self, code: int, connection: Connection, payload: bytes) -> None:
+        _, first, last = struct.unpack_from("<HHH", payload)
+        wanted = payload[6:]
+        done = _RESULT_OF[code] + 1
+        head = struct.pack("<H", connection.handle)
+        step = {7: self._services, 8: self._characteristics, 9: self._descriptors}[code]
+        status = await step(connection, first, last, wanted, head)
+        if status & 0xFF == att.ErrorCode.ATTRIBUTE_NOT_FOUND:  # the end of every discovery
+            status = 0
+        self._send(done, head + struct.pack("<H", status))
+
+    async def _services(self, connection: Connection, first: int, last: int, wanted: bytes, head: bytes) -> int:
+        while first <= last:
+            if wanted:
+                status, answer = await self._request(
+                    connection, att.ATT_Find_By_Type_Value_Request(first, last, _PRIMARY_SERVICE, wanted)
+                )
+                rows = [(a, b, wanted) for a, b in answer.handles_information] if answer else []
+            else:
+                status, answer = await self._request(
+                    connection, att.ATT_Read_By_Group_Type_Request(first, last, _PRIMARY_SERVICE)
+                )
+                rows = list(answer.attributes) if answer else []
+            if status or not rows:
+                return status
+            for start, end, uuid in rows:
+                self._send(9, head + struct.pack("<HH", start, end) + uuid)
+            if rows[-1][1] < first or rows[-1][1] == 0xFFFF:
+                return 0
+            first = rows[-1][1] + 1
+        return 0
+
+    async def _characteristics(self, connection: Connection, first: int, last: int, wanted: bytes, head: bytes) -> int:
+        found: bytes | None = None  # the one whose last handle is not known yet
+        value = 0
+
+        def tell(end: int) -> None:
+            if found is not None and (not wanted or _same_uuid(found[1:], wanted)):
+                self._send(11, head + struct.pack("<HHB", end, value, found[0]) + found[1:])
+
+        status = 0
+        while first <= last:
+            status, answer = await self._request(
+                connection, att.ATT_Read_By_Type_Request(first, last, _CHARACTERISTIC)
+            )
+            rows = list(answer.attributes) if answer else []
+            for handle, row in rows:
+                tell(handle - 1)
+                (value,) = struct.unpack_from("<H", row, 1)
+                found = row[:1] + row[3:]
+            if status or not rows or rows[-1][0] < first:
+                break
+            first = rows[-1][0] + 1
+        tell(last)
+        return status
+
+    async def _descriptors(self, connection: Connection, first: int, last: int, wanted: bytes, head: bytes) -> int:
+        first += 1
+        while first <= last:
+            status, answer = await self._request(connection, att.ATT_Find_Information_Request(first, last))
+            rows = list(answer.information) if answer else []
+            if status or not rows:
+                return status
+            for handle, uuid in rows:
+                self._send(13, head + struct.pack("<H", handle) + uuid)
+            if rows[-1][0] < first:
+                return 0
+            first = rows[-1][0] + 1
+        return 0
+
+    def _on_read(self, payload: bytes) -> None:
+        connection = self._connection(payload)
+        if connection is not None:
+            self._start(self._read(connection, struct.unpack_from("<H", payload, 2)[0]))
+
+    async def _read(self, connection: Connection, handle: int) -> None:
+        # One request, as both stacks: of a longer value the first MTU - 1 bytes.
+        status, answer = await self._request(connection, att.ATT_Read_Request(handle))
+        head = struct.pack("<HH", connection.handle, handle)
+        if answer is not None:
+            self._send(_READ_RESULT, head + answer.attribute_value)
+        self._send(_READ_DONE, head + struct.pack("<H", status))
+
+    def _on_write(self, payload: bytes) -> None:
+        connection = self._connection(payload)
+        if connection is not None:
+            _, handle, mode = struct.unpack_from("<HHB", payload)
+            self._start(self._write(connection, handle, mode, payload[5 : 5 + connection.att_mtu - 3]))
+
+    async def _write(self, connection: Connection, handle: int, mode: int, data: bytes) -> None:
+        if not mode:
+            await connection.gatt_client.send_command(att.ATT_Write_Command(handle, data))
+            return
+        status, _ = await self._request(connection, att.ATT_Write_Request(handle, data))
+        self._send(_WRITE_DONE, struct.pack("<HHH", connection.handle, handle, status))
+
+    def _on_mtu(self, payload: bytes) -> None:
+        connection = self._connection(payload)
+        if connection is not None:
+            self._start(self._exchange(connection, struct.unpack_from("<H", payload, 2)[0]))
+
+    async def _exchange(self, connection: Connection, mtu: int) -> None:
+        _, answer = await self._request(connection, att.ATT_Exchange_MTU_Request(mtu))
+        if answer is not None:
+            now = max(att.ATT_DEFAULT_MTU, min(mtu, answer.server_rx_mtu))
+            connection.on_att_mtu_update(now)
+            self._send(_MTU, struct.pack("<HH", connection.handle, now))
+
+    # Pairing (NimBLE only)
+
+    def _on_pair(self, payload: bytes) -> None:
+        connection = self._connection(payload)
+        if connection is not None:
+            self._start(self._pair(connection, *struct.unpack_from("<BBBB", payload, 2)))
+
+    async def _pair(self, connection: Connection, bond: int, mitm: int, secure: int, io: int) -> None:
+        if self._device is None:
+            return
+        store = self._device.keystore
+        if isinstance(store, Secrets):
+            store.bond = bool(bond)
+        known = await store.get(str(connection.peer_address)) if store else None
+        bonded = authenticated = False
+        result: dict[str, keys.PairingKeys] = {}
+        connection.on(connection.EVENT_PAIRING, lambda made: result.update(made=made))
+        # MicroPython's numbers of what the board can show and read are those of SMP.
+        capability = pairing.PairingDelegate.IoCapability(io)
+        self._device.pairing_config_factory = lambda _: pairing.PairingConfig(
+            sc=bool(secure), mitm=bool(mitm), bonding=bool(bond), delegate=pairing.PairingDelegate(capability)
+        )
+        try:
+            await asyncio.wait_for(connection.encrypt() if known else connection.pair(), 30)
+        except (BaseBumbleError, ProtocolError, TimeoutError, hci.HCI_Error, asyncio.CancelledError) as error:
+            logger.info("pairing failed: %r", error)
+        made = known or result.get("made")
+        if made is not None:
+            key = made.ltk or made.ltk_central
+            authenticated = bool(key and key.authenticated)
+            bonded = bool(known) or bool(bond)
+        on = connection.is_encrypted
+        numbers = (on, on and authenticated, on and bonded, 16 if on else 0)
+        self._send(_ENCRYPTION, struct.pack("<HBBBB", connection.handle, *map(int, numbers)))
+
+    def _on_secret(self, code: int, payload: bytes) -> None:
+        if self._secret is not None and not self._secret.done():
+            self._secret.set_result(payload[1:] if payload[0] else None)
+
+    async def _answer(self, code: int, payload: bytes) -> bytes | None:
+        async with self._secrets:
+            self._secret = asyncio.get_running_loop().create_future()
+            self._send(code, payload)
+            try:
+                return await asyncio.wait_for(self._secret, ANSWER_S)
+            except TimeoutError:
+                return None
+
+    async def _ask(self, kind: int, index: int, key: bytes) -> bytes | None:
+        return await self._answer(_GET_SECRET, bytes([kind, index, len(key)]) + key)
+
+    async def _tell(self, kind: int, key: bytes, value: bytes) -> bool:
+        payload = bytes([kind, len(key)]) + key + bytes([len(value)]) + value
+        return await self._answer(_SET_SECRET, payload) is not None
+
+
+async def _quietly(work: Awaitable[Any]) -> None:
+    with contextlib.suppress(BaseBumbleError, hci.HCI_Error):
+        await work
+
+
+def _address(kind: int, most_significant_first: bytes) -> hci.Address:
+    return hci.Address(bytes(reversed(most_significant_first)), hci.AddressType(kind & 1))
+
+
+def _same_uuid(one: bytes, other: bytes) -> bool:
+    return bool(UUID.from_bytes(one) == UUID.from_bytes(other))
+
+
+class Secrets(keys.KeyStore):
+    """The keys of an ESP32: its program keeps them, by events 29 and 30, as it does for NimBLE."""
+
+    def __init__(
+        self,
+        ask: Callable[[int, int, bytes], Awaitable[bytes | None]],
+        tell: Callable[[int, bytes, bytes], Awaitable[bool]],
+    ) -> None:
+        self._ask = ask
+        self._tell = tell
+        self.bond = False
+
+    async def open(self) -> None:
+        """What NimBLE asks for at its start: its own IRK, then every peer's key, until there is none."""
+        if await self._ask(_IRK, 0, b"irk") is None and not await self._tell(_IRK, b"irk", secrets.token_bytes(16)):
+            return
+        index = 0
+        while index < 16 and await self._ask(_PEER_KEY, index, b"") is not None:
+            index += 1
+
+    async def get(self, name: str) -> keys.PairingKeys | None:
+        value = await self._ask(_PEER_KEY, 0, _store_key(name))
+        if value is None or len(value) != _SECRET.size:
+            return None
+        flags, ltk, ediv, rand, irk, with_irk = _SECRET.unpack(value)
+        key = keys.PairingKeys.Key(ltk, bool(flags & 1), ediv, rand)
+        return keys.PairingKeys(
+            ltk=key if flags & 2 else None,
+            ltk_central=None if flags & 2 else key,
+            irk=keys.PairingKeys.Key(irk) if with_irk else None,
+        )
+
+    async def get_all(self) -> list[tuple[str, keys.PairingKeys]]:
+        return []
+
+    async def update(self, name: str, keys: keys.PairingKeys) -> None:
+        key = keys.ltk or keys.ltk_central
+        if not self.bond or key is None:
+            return
+        flags = int(key.authenticated) | (2 if keys.ltk else 0)
+        irk = keys.irk.value if keys.irk else bytes(16)
+        value = _SECRET.pack(flags, key.value, key.ediv or 0, key.rand or bytes(8), irk, keys.irk is not None)
+        for kind in (_OUR_KEY, _PEER_KEY):
+            await self._tell(kind, _store_key(name), value)
+
+
+def _store_key(name: str) -> bytes:
+    """NimBLE's ble_addr_t: type, then the address, least significant byte first."""
+    address = hci.Address(name)
+    return bytes([address.address_type & 1]) + bytes(address)
+
+
+_REQUESTS: dict[int, Callable[[Board, bytes], None]] = {
+    2: Board._on_scan,
+    3: Board._stop_scan,
+    4: Board._on_connect,
+    5: Board._on_cancel,
+    6: Board._on_disconnect,
+    7: lambda board, payload: board._on_discover(7, payload),
+    8: lambda board, payload: board._on_discover(8, payload),
+    9: lambda board, payload: board._on_discover(9, payload),
+    10: Board._on_read,
+    11: Board._on_write,
+    12: Board._on_mtu,
+    13: Board._on_pair,
+}
