@@ -23,8 +23,8 @@ def _one(wish: str) -> tuple[str, bytes]:
     address = ble_scan.address_of(address)
     if given:
         if re.fullmatch(r"[0-9a-fA-F]{32}", file):
-            raise Failure("a key does not belong on the command line", "others can read it there, and it is kept",
-                          f"--bindkey {address}   (it is asked for), or --bindkey {address}=FILE", Exit.USAGE)  # fmt: skip
+            fix = f"--bindkey {address}   (it is asked for), or --bindkey {address}=FILE"
+            raise Failure("a key does not belong on the command line", "others can read it there", fix, Exit.USAGE)
         text, where = _file(Path(file)), file
     elif VARIABLE in os.environ:
         text, where = os.environ[VARIABLE], VARIABLE

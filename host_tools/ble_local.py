@@ -35,13 +35,12 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         raise
     except FileNotFoundError:
         because = "there is no D-Bus system bus, through which BlueZ is asked"
-        raise Failure("this computer's adapter cannot be used", because,
-                      "the same without --local, with a board; or: systemctl start dbus bluetooth") from None  # fmt: skip
+        fix = "systemctl start dbus bluetooth; or the same without --local, with a board"
+        raise Failure("this computer's adapter cannot be used", because, fix) from None
     except Exception as error:
         because = printable(str(error) or type(error).__name__)[:150]
-        raise Failure("this computer's adapter cannot be used", because,
-                      "switch Bluetooth on, allow it for this terminal; or the same without --local, with a board",
-                      ) from None  # fmt: skip
+        fix = "switch Bluetooth on, allow it for this terminal; or the same without --local, with a board"
+        raise Failure("this computer's adapter cannot be used", because, fix) from None
 
 
 def heard(device: Any, data: Any, known: Heard | None = None) -> Heard:

@@ -1,4 +1,4 @@
-"""Tells what a scan has heard: as a table, as JSON, as sections for rootlet.toml. Strangers wrote it: all is escaped."""
+"""Tells what a scan has heard: a table, JSON, sections for rootlet.toml. Strangers wrote it: all is escaped."""
 
 from typing import Any
 

@@ -35,9 +35,18 @@ def _put(event, kind, form, rssi, a, b, c, size, address, data):
 
 
 def _irq(event, data):
+    """MicroPython removes a handler that raises."""
+    global _lost
+    try:
+        _copy(event, data)
+    except Exception:
+        _lost += 1
+
+
+def _copy(event, data):
     """Copies an event into the ring; nothing is allocated here."""
     if event == 5:  # scan result: kind, address, form, rssi, payload
-        _put(5, data[0], data[2], data[3], 0, 0, 0, len(data[4]), data[1], data[4])
+        _put(5, data[0], data[2], data[3], 0, 0, 0, len(data[4] or _NONE), data[1], data[4] or _NONE)
     elif event == 7 or event == 8:  # connected, disconnected: handle, kind, address
         _put(event, data[1], 0, 0, data[0], 0, 0, 0, data[2], _NONE)
     elif event == 9:  # service: handle, start, end, UUID
@@ -45,7 +54,7 @@ def _irq(event, data):
     elif event == 11:  # characteristic: handle, end, value's handle, properties, UUID
         _put(11, 0, 0, 0, data[0], data[2], data[3], 0, _NONE, data[4])
     elif event == 15:  # read: handle, value's handle, value
-        _put(15, 0, 0, 0, data[0], data[1], 0, len(data[2]), _NONE, data[2])
+        _put(15, 0, 0, 0, data[0], data[1], 0, len(data[2] or _NONE), _NONE, data[2] or _NONE)
     elif event == 10 or event == 12:  # discovery ends: handle, status
         _put(event, 0, 0, 0, data[0], 0, data[1], 0, _NONE, _NONE)
     elif event == 16:  # reading ends: handle, value's handle, status
