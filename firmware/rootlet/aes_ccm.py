@@ -5,6 +5,22 @@ It keeps no secret from who can measure its time: XOR and loops are Python's. Th
 
 from cryptolib import aes
 
+from .errors import RootletError
+
+
+def opened(sealed, key, nonce, ciphertext, tag, aad=b""):
+    """The plaintext of a sensor's message. Args: sealed: whether the message says it is encrypted; the rest as of decrypt.
+
+    Raises RootletError BLE_KEY: no key, a wrong one; or no encryption though there is a key, which anybody can send.
+    """
+    if not sealed:
+        raise RootletError("BLE_KEY", "not encrypted, though a bindkey is set")
+    if not key:
+        raise RootletError("BLE_KEY", "encrypted: a bindkey is needed")
+    plain = decrypt(key, nonce, ciphertext, tag, aad)
+    if plain is None:
+        raise RootletError("BLE_KEY", "the bindkey does not fit")
+    return plain
 
 def decrypt(key, nonce, ciphertext, tag, aad=b""):
     """Check and decrypt a message.

@@ -8,13 +8,10 @@ from struct import unpack_from
 
 from .errors import RootletError
 
-# By size of the data: 13 ATC, 14 pvvx without flags, 15 pvvx, 8 ATC encrypted, 11 pvvx encrypted.
-_PLAIN = (13, 14, 15)
-_ENCRYPTED = (8, 11)
-
 
 def decode(data, address, key, state):
-    """Decode service data of 0x181A, after the UUID.
+    """Decode service data of 0x181A, after the UUID. Its size tells the form: 13 bytes ATC, 15 pvvx (14 without the
+    flags); encrypted 8 ATC, 11 pvvx.
 
     The encrypted forms have a counter of 8 bits, too short to tell a replay: they hide values, but a message recorded
     once can be sent again later. BTHome encrypted has no such gap.
@@ -23,40 +20,35 @@ def decode(data, address, key, state):
     Raises RootletError BLE_DATA, or BLE_KEY where the key is missing or wrong, or is set and the message is plain.
     """
     size = len(data)
-    if size not in _PLAIN and size not in _ENCRYPTED:
+    sealed = size in (8, 11)
+    if not sealed and size not in (13, 14, 15):
         raise RootletError("BLE_DATA", "no ATC or pvvx message has %d bytes" % size)
     data = bytes(data)
-    if size in _PLAIN:
-        mac = bytes(address) if size == 13 else bytes(reversed(address))
-        if data[:6] != mac:  # the only mark these formats have
-            raise RootletError("BLE_DATA", "the message names another address")
-        if key:
-            raise RootletError("BLE_KEY", "not encrypted, though a bindkey is set")
-    elif not key:
-        raise RootletError("BLE_KEY", "encrypted: a bindkey is needed")
+    mac = bytes(reversed(address))  # as on the air
+    if not sealed and data[:6] != (bytes(address) if size == 13 else mac):  # the only mark these formats have
+        raise RootletError("BLE_DATA", "the message names another address")
     if state.get("last") == data:
         return []
+    plain = data
+    if sealed or key:
+        from .aes_ccm import opened
+
+        # The nonce goes on with the head of the AD structure and the counter.
+        nonce = mac + bytes((size + 3, 0x16, 0x1A, 0x18, data[0]))
+        plain = opened(sealed, key, nonce, data[1:-4], data[-4:], b"\x11")
     voltage = flags = None
     if size == 13:
-        temperature, humidity, battery, voltage = unpack_from(">hBBH", data, 6)
+        temperature, humidity, battery, voltage = unpack_from(">hBBH", plain, 6)
         temperature /= 10
-    elif size in _PLAIN:
-        temperature, humidity, voltage, battery = unpack_from("<hHHB", data, 6)
-        flags = data[14] if size == 15 else None
+    elif size == 8:  # half degrees above -40, half per cent, trigger flag and battery
+        temperature, humidity, battery = plain[0] / 2 - 40, plain[1] / 2, plain[2] & 127
+        flags = plain[2] >> 5 & 4  # where the other forms have it
     else:
-        from .aes_ccm import decrypt
-
-        # The nonce: address as on the air, then the head of the AD structure and the counter. AAD: one byte, 0x11.
-        nonce = bytes(reversed(address)) + bytes((size + 3, 0x16, 0x1A, 0x18, data[0]))
-        plain = decrypt(key, nonce, data[1:-4], data[-4:], b"\x11")
-        if plain is None:
-            raise RootletError("BLE_KEY", "the bindkey is another, or the message was changed")
-        if size == 8:  # half degrees above -40, half per cent, trigger flag and battery
-            temperature, humidity, battery = plain[0] / 2 - 40, plain[1] / 2, plain[2] & 127
-            flags = plain[2] >> 5 & 4  # where the other forms have it
-        else:
+        if size == 11:
             temperature, humidity, battery, flags = unpack_from("<hHBB", plain)
-    if size not in (13, 8):
+        else:
+            temperature, humidity, voltage, battery = unpack_from("<hHHB", plain, 6)
+            flags = plain[14] if size == 15 else None
         temperature /= 100
         humidity /= 100
     state["last"] = data
