@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 
 from rootlet import decode_mapped
 from rootlet.errors import RootletError
@@ -70,7 +71,10 @@ def test_no_noise_of_floats():
     assert json.dumps(one("<f", struct.pack("<f", 21.3))) == "21.3"
     assert json.dumps(one("<h", struct.pack("<h", 2137), 0.01, -40.1)) == "-18.73"
     for raw in range(0, 65536, 13):
-        assert len(json.dumps(one("<H", struct.pack("<H", raw), 0.001))) <= 6
+        value = one("<H", struct.pack("<H", raw), 0.001)
+        assert len("%.7g" % value) <= 6 and round(value * 1000) == raw
+        # Some MicroPython builds print a few floats with their last bit wrong, whatever they come from.
+        assert len(json.dumps(value)) <= 6 or sys.implementation.name != "cpython"
 
 
 def test_seven_digits_are_kept():
