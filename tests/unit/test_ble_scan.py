@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from host_tools import (
     ble_explore,
     ble_keys,
-    ble_local,
     ble_recognise,
     ble_report,
     ble_scan,
@@ -33,6 +32,7 @@ from host_tools.paths import ROOT
 from rootlet import config_ble
 
 KEY = "231d39c1d7cc1ab1aee224cd096db932"
+OTHER = "12345678-1234-5678-1234-56789abcdef0"
 SECRET_ADDRESS = "54:48:e6:8f:80:a5"
 
 
@@ -163,8 +163,12 @@ starts = st.sampled_from(
     [b"", b"\xd2\xfc", b"\x99\x04\x05", b"\x1a\x18", b"\xaa\xfe", b"\x4c\x00\x02\x15", b"\x0f\x18"]
 )
 structures = st.builds(lambda kind, start, rest: ad(kind, start + rest), kinds, starts, st.binary(max_size=28))
-names = st.one_of(st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass")), st.binary(max_size=29),
-                  st.sampled_from([b'"\n[[devices]]\nid = "x"', b"'''", b'\\"', b"\x1b[2J", b"*", b"[red]a[/red]", b"\xe2\x80\xae"]))  # fmt: skip
+nasty = [b'"\n[[devices]]\nid = "x"', b"'''", b'\\"', b"\x1b[2J", b"*", b"[red]a[/red]", b"\xe2\x80\xae"]
+names = st.one_of(
+    st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.binary(max_size=29),
+    st.sampled_from(nasty),
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -298,7 +302,7 @@ def test_a_scan_that_is_broken_off_restarts_the_board(monkeypatch: pytest.Monkey
 
 
 def test_an_explored_peripheral() -> None:
-    custom = "12345678-1234-5678-1234-56789abcdef0"
+    custom = OTHER
     found = [
         Characteristic("1800", "2a00", 0x02, b"Thermo", 6),
         Characteristic("181a", "2a6e", 0x12, struct.pack("<h", 2064), 2),
@@ -388,11 +392,13 @@ def test_this_computers_adapter_hears_the_same(monkeypatch: pytest.MonkeyPatch) 
 
     public = {"path": "/org/bluez/hci0/dev_x", "props": {"AddressType": "public"}}
     rows = [
-        (sender("A4:C1:38:00:00:01", public), advertisement(service_data={long("fcd2"): BTHOME[4:]}, local_name="Bath\x1b")),
+        (sender("A4:C1:38:00:00:01", public),
+         advertisement(service_data={long("fcd2"): BTHOME[4:]}, local_name="Bath\x1b")),
         (sender("C4:C1:38:00:00:02", {"props": {"AddressType": "random"}}),
          advertisement(manufacturer_data={0x0499: RUUVI[4:]})),
-        (sender("A4:C1:38:00:00:03"), advertisement(service_uuids=[long("180f"), "12345678-1234-5678-1234-56789abcdef0"])),
-        (sender("6CE1B2A5-3F1D-4D5E-8E3B-1F0E9E1C2D3A"), advertisement(service_data={long("181a"): ATC[4:]}, local_name="ATC_1")),
+        (sender("A4:C1:38:00:00:03"), advertisement(service_uuids=[long("180f"), OTHER])),
+        (sender("6CE1B2A5-3F1D-4D5E-8E3B-1F0E9E1C2D3A"),
+         advertisement(service_data={long("181a"): ATC[4:]}, local_name="ATC_1")),
         (sender("A4:C1:38:00:00:05"), advertisement(service_uuids=["nonsense"])),
     ]  # fmt: skip
     bleak_with(monkeypatch, [*rows, rows[0]])
