@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from bumble import att, hci, keys, ll, pairing
+from bumble import att, gatt_client, hci, keys, ll, pairing
 from bumble.controller import Connection as Wire
 from bumble.controller import Controller
 from bumble.core import UUID, BaseBumbleError, ProtocolError
@@ -32,13 +32,14 @@ logger = logging.getLogger(__name__)
 STEP_S = 10  # longest that one step of the thread, such as the start of a peripheral, may take
 ANSWER_S = 5  # longest that a board may take to answer for a secret
 UNSENT_BYTES = 4096  # scan results are dropped while so much waits to be taken by the board
+LONGEST = 600  # bytes of a value in a frame; an attribute has 512 at most
 RSSI = -60
 
 _SCAN_RESULT, _SCAN_DONE, _CONNECTED, _DISCONNECTED = 5, 6, 7, 8
 _READ_RESULT, _READ_DONE, _WRITE_DONE, _NOTIFY, _INDICATE, _MTU = 15, 16, 17, 18, 19, 21
 _PARAMETERS, _ENCRYPTION, _GET_SECRET, _SET_SECRET, _READY = 27, 28, 29, 30, 200
 _RESULT_OF = {7: 9, 8: 11, 9: 13}  # per request of discovery: its result; one more is its done
-_ADV_IND, _ADV_NONCONN_IND, _SCAN_RSP = 0, 3, 4
+_ADV_IND, _ADV_SCAN_IND, _ADV_NONCONN_IND, _SCAN_RSP = 0, 2, 3, 4
 _PRIMARY_SERVICE, _CHARACTERISTIC = UUID.from_16_bits(0x2800), UUID.from_16_bits(0x2803)
 _NO_ADDRESS = bytes(6)
 _IRK, _OUR_KEY, _PEER_KEY = 10, 1, 2  # types of NimBLE's secrets
@@ -56,10 +57,14 @@ class Peripheral(Protocol):
 
 
 class Link(LocalLink):
-    """bumble's link, with what it leaves out: signal strength, public addresses, and radios that go away."""
+    """bumble's link, with what it leaves out: signal strength, public addresses, and radios that go away.
+
+    The signal strength is `rssi` of the sender's controller, in dBm, where it has one. remove_controller() is a radio
+    out of reach, without a word.
+    """
 
     def __init__(self, supervision_s: float | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.supervision_s = supervision_s
 
     def send_advertising_pdu(self, sender_controller: Controller, packet: ll.AdvertisingPdu) -> None:
@@ -122,7 +127,7 @@ class Radio(Controller):
         wanted = self.pending_le_connection
         if wanted is None or not isinstance(pdu, ll.AdvInd | ll.AdvExtInd):
             return
-        if wanted.peer_address == pdu.advertiser_address and connectable(sender, pdu):
+        if wanted.peer_address == pdu.advertiser_address and advertised(sender, pdu)[0] == _ADV_IND:
             self.create_le_connection(pdu.advertiser_address)
 
     def allocate_connection_handle(self) -> int:
@@ -150,15 +155,20 @@ class Radio(Controller):
         return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
 
 
-def connectable(sender: Controller, pdu: ll.AdvertisingPdu) -> bool:
-    """Whether the advertiser accepts a connection."""
-    advertiser = sender.le_legacy_advertiser
-    if advertiser.enabled and advertiser.address == getattr(pdu, "advertiser_address", None):
-        return advertiser.advertising_type == _ADV_IND
-    return any(
-        one.enabled and one.address == getattr(pdu, "advertiser_address", None)
-        for one in sender.advertising_sets.values()
-    )
+def advertised(sender: Controller, pdu: ll.AdvertisingPdu) -> tuple[int, bytes]:
+    """Type of an advertisement, by the numbers of a scan report, and what the advertiser answers to a scan request."""
+    if isinstance(pdu, ll.AdvNonConnInd):
+        return _ADV_NONCONN_IND, b""
+    legacy = sender.le_legacy_advertiser
+    if isinstance(pdu, ll.AdvExtInd):
+        for one in sender.advertising_sets.values():
+            if one.enabled and one.address == pdu.advertiser_address and one.parameters is not None:
+                properties = one.parameters.advertising_event_properties
+                kind = _ADV_IND if properties & 1 else _ADV_SCAN_IND if properties & 2 else _ADV_NONCONN_IND
+                return kind, bytes(one.scan_response_data)
+    elif legacy.enabled:
+        return legacy.advertising_type, bytes(legacy.scan_response_data)
+    return _ADV_NONCONN_IND, b""
 
 
 class Air:
@@ -291,6 +301,27 @@ class Air:
             self._sent += 1
         else:
             self._dropped += 1
+
+
+class Client(gatt_client.Client):
+    """Hands on every notification and indication that the peer sends, subscribed to or not, as a board does."""
+
+    def __init__(self, connection: Connection, send: Callable[[int, bytes], None]) -> None:
+        super().__init__(connection)
+        self._handle = connection.handle
+        self._send = send
+
+    def on_att_handle_value_notification(self, notification: att.ATT_Handle_Value_Notification) -> None:
+        """Event 18."""
+        self._value(_NOTIFY, notification.attribute_handle, notification.attribute_value)
+
+    def on_att_handle_value_indication(self, indication: att.ATT_Handle_Value_Indication) -> None:
+        """Event 19; both stacks confirm by themselves."""
+        self._value(_INDICATE, indication.attribute_handle, indication.attribute_value)
+        self.send_confirmation(att.ATT_Handle_Value_Confirmation())
+
+    def _value(self, code: int, handle: int, value: bytes) -> None:
+        self._send(code, struct.pack("<HH", self._handle, handle) + value[:LONGEST])
 
 
 class Board:
@@ -428,13 +459,9 @@ class Board:
     def _on_advert(self, sender: Controller, pdu: ll.AdvertisingPdu) -> None:
         if self._scan is None or sender is self._radio:
             return
-        if isinstance(pdu, ll.AdvNonConnInd):
-            self._result(sender, pdu.advertiser_address, _ADV_NONCONN_IND, pdu.data)
-        elif isinstance(pdu, ll.AdvInd | ll.AdvExtInd):
-            advertiser = sender.le_legacy_advertiser
-            kind = advertiser.advertising_type if isinstance(pdu, ll.AdvInd) and advertiser.enabled else _ADV_IND
+        if isinstance(pdu, ll.AdvInd | ll.AdvNonConnInd | ll.AdvExtInd):
+            kind, response = advertised(sender, pdu)
             self._result(sender, pdu.advertiser_address, kind, pdu.data)
-            response = bytes(advertiser.scan_response_data).rstrip(b"\0") if advertiser.enabled else b""
             if self._scan[1] and kind != _ADV_NONCONN_IND and response:
                 self._result(sender, pdu.advertiser_address, _SCAN_RSP, response)
 
@@ -475,7 +502,7 @@ class Board:
                 connection_parameters_preferences={hci.Phy.LE_1M: preferences},
                 timeout=duration_ms / 1000 if self._esp and duration_ms > 0 else None,
             )
-        except (BaseBumbleError, asyncio.TimeoutError, TimeoutError, hci.HCI_Error):
+        except (BaseBumbleError, TimeoutError, hci.HCI_Error):
             # NimBLE says that the connection is lost that never was; BTstack that handle 0 is connected.
             if self._esp:
                 self._send(_DISCONNECTED, struct.pack("<HB6s", 0xFFFF, 0xFF, _NO_ADDRESS))
@@ -486,15 +513,13 @@ class Board:
 
     def _on_cancel(self, payload: bytes) -> None:
         if self._device is not None and self._connecting is not None:
-            self._start(self._device.cancel_connection())
+            self._start(self._device.cancel_connection())  # type: ignore[no-untyped-call]
 
     def _on_connection(self, connection: Connection) -> None:
-        client = connection.gatt_client
         handle = connection.handle
         address = connection.peer_address
         peer = struct.pack("<B6s", address.address_type & 1, bytes(reversed(bytes(address))))
-        client.on_att_handle_value_notification = lambda pdu: self._on_value(_NOTIFY, connection, pdu)
-        client.on_att_handle_value_indication = lambda pdu: self._on_value(_INDICATE, connection, pdu)
+        connection.gatt_client = Client(connection, self._send)
 
         def lost(reason: int) -> None:
             # After the failed answers of requests that were under way.
@@ -513,13 +538,6 @@ class Board:
         connection.on(connection.EVENT_DISCONNECTION, lost)
         connection.on(connection.EVENT_CONNECTION_PARAMETERS_UPDATE, updated)
         self._send(_CONNECTED, struct.pack("<H", handle) + peer)
-
-    def _on_value(self, code: int, connection: Connection, pdu: Any) -> None:
-        """A notification or an indication: any that the peer sends, as on a board."""
-        head = struct.pack("<HH", connection.handle, pdu.attribute_handle)
-        self._send(code, head + pdu.attribute_value)
-        if code == _INDICATE:
-            connection.gatt_client.send_confirmation(att.ATT_Handle_Value_Confirmation())
 
     def _connection(self, payload: bytes) -> Connection | None:
         (handle,) = struct.unpack_from("<H", payload)
@@ -605,9 +623,7 @@ class Board:
 
         status = 0
         while first <= last:
-            status, answer = await self._request(
-                connection, att.ATT_Read_By_Type_Request(first, last, _CHARACTERISTIC)
-            )
+            status, answer = await self._request(connection, att.ATT_Read_By_Type_Request(first, last, _CHARACTERISTIC))
             rows = list(answer.attributes) if answer else []
             for handle, row in rows:
                 tell(handle - 1)
@@ -643,7 +659,7 @@ class Board:
         status, answer = await self._request(connection, att.ATT_Read_Request(handle))
         head = struct.pack("<HH", connection.handle, handle)
         if answer is not None:
-            self._send(_READ_RESULT, head + answer.attribute_value)
+            self._send(_READ_RESULT, head + answer.attribute_value[:LONGEST])
         self._send(_READ_DONE, head + struct.pack("<H", status))
 
     def _on_write(self, payload: bytes) -> None:

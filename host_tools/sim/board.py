@@ -149,7 +149,7 @@ class VirtualBoard:
             start = self._start_of_clock() - self._live["jump_s"]
             state = {"unix": start, "at": now, "boot": now, "cause": cause, "rebooted": self._hung(folder)}
             (folder / "state.json").write_text(json.dumps(state))
-        return spawn(self._micropython, self._heap_bytes, self._files, folder, run_main)
+        return spawn(self._micropython, self._heap_bytes, self._files, folder, run_main, "ble" in self._script)
 
     def _hung(self, folder: Path) -> Any:
         """What an interface hung by ("needs_reboot" of a network), before this hard reset or an earlier one."""

@@ -16,7 +16,9 @@ from host_tools.failure import Failure
 
 MODULES = Path(__file__).resolve().parent / "modules"
 # What the stand-ins themselves take of the heap of this 64-bit build; built-in modules of a real board take none.
-MODULES_HEAP_BYTES = 36 * 1024
+MODULES_HEAP_BYTES = 37 * 1024
+# What the stand-in of `bluetooth` takes beside them, where the script has a radio.
+BLE_HEAP_BYTES = 17 * 1024
 
 # Makes the terminal the controlling one of the new session, so that Ctrl-C reaches the interpreter as a signal and
 # the end of our own process ends it too; then becomes the interpreter.
@@ -73,13 +75,13 @@ def make_raw(terminal: int, interrupt: bool = False) -> None:
         termios.tcsetattr(terminal, termios.TCSANOW, mode)
 
 
-def spawn(micropython: str, heap_bytes: int, files: Path, control: Path, run_main: bool) -> Child:
+def spawn(micropython: str, heap_bytes: int, files: Path, control: Path, run_main: bool, ble: bool = False) -> Child:
     """Start the interpreter as a board.
 
     Args:
         heap_bytes: for the board's own objects.
         files: folder that is its flash. control: folder shared with the stand-ins.
-        run_main: whether main.py runs after boot.py.
+        run_main: whether main.py runs after boot.py. ble: whether the script has a radio.
     """
     start = (
         f"import sys,vfs;rom=vfs.VfsPosix({str(MODULES)!r});vfs.mount(rom,'/rom');sys.path[:]=['/rom','.frozen'];"
@@ -88,7 +90,7 @@ def spawn(micropython: str, heap_bytes: int, files: Path, control: Path, run_mai
     ours, theirs = pty.openpty()
     try:
         make_raw(theirs, interrupt=True)
-        heap = heap_bytes + MODULES_HEAP_BYTES
+        heap = heap_bytes + MODULES_HEAP_BYTES + (BLE_HEAP_BYTES if ble else 0)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _LAUNCH, micropython, "-i", "-X", f"heapsize={heap}", "-c", start],
             stdin=theirs,
