@@ -21,7 +21,7 @@ CORE_LIMIT = 62 * 1024  # what joins, sets the clock, verifies, reads, publishes
 SIZE_LIMIT = 104 * 1024  # with what a gateway may also use
 _EXTRAS = (
     "store", "pick", "psk", "slots", "rotation", "trees", "health", "kept", "watchdog", "crash", "leds", "outbox",
-    "commands", "remote", "telemetry", "update", "pending", "manifest", "signature",
+    "commands", "remote", "telemetry", "update", "pending", "manifest", "signature", "config_ble",
 )  # fmt: skip
 _SCRIPT = Path(__file__).parent / "sim" / "bench_mqtt.py"
 _ROOTS_SCRIPT = Path(__file__).parent / "sim" / "bench_roots.py"

@@ -65,6 +65,17 @@ def _check_config(path: Path) -> dict[str, Any]:
     return checked
 
 
+def _check_ble(facts: boards.Board, path: Path) -> None:
+    """Refuse what this board's Bluetooth cannot do. Raises Failure."""
+    from host_tools import project_ble
+    from host_tools.toml_lines import dotted
+
+    ble = _check_config(path)["ble"]
+    bad = project_ble.refused(facts, ble) if ble else None
+    if bad:
+        raise Failure(f"{path} is not for {facts['id']}", f"{dotted(bad[0])}: {bad[1]}", bad[2], Exit.USAGE)
+
+
 def check_identity(cert: Path, key: Path) -> None:
     """Refuse a CA's private key on a board, and a key that is not the certificate's."""
     from cryptography import x509
@@ -175,6 +186,8 @@ def stage(
     """
     facts = boards.load(board)
     check(config=config, trust=trust, roots=roots, cert=cert, key=key, psk=psk, update_key=update_key)
+    if config:
+        _check_ble(facts, config)
     if out.exists() and any(out.iterdir()):
         raise Failure(f"{out} is not empty", "files of an earlier run would go onto the board too", f"rm -r {out}")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)

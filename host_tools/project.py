@@ -76,6 +76,12 @@ class Device:
         return project_ble.note(_board(self.board), ble) if ble else None
 
     @property
+    def discovery(self) -> str | None:
+        """The prefix of Home Assistant's discovery topics, or None."""
+        prefix = self._template.get("home_assistant")
+        return None if prefix is None else str(prefix)
+
+    @property
     def takes_updates(self) -> bool:
         """Whether it has the public key of remote updates."""
         return bool(self._template.get("update", {}).get("key"))

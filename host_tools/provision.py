@@ -518,6 +518,8 @@ def _notes(project: Project, devices: list[Device], soon: list[str]) -> Iterator
             command = f"rootlet ca issue server {named} --dir {folder}"
             yield f"the CA has no valid certificate for the broker {host}: {command}"
     yield from sorted({device.note for device in devices if device.note})
+    for prefix in sorted({device.discovery for device in devices if device.discovery and device.auth != "password"}):
+        yield f"discovery topics need a broker that lets devices write them: rootlet broker --home-assistant {prefix}"
     mine = sorted({device.id for device in devices} & set(soon))
     if mine:
         shown = ", ".join(mine[:3]) + (f" and {len(mine) - 3} more" if len(mine) > 3 else "")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from host_tools.masking import harmless
 
 KEPT = 32
 MOST_ROWS = 256
-MOST_OF_ONE = 32
+MOST_OF_ONE = 96
 MOST_DEVICES = 128
 LONGEST_PAYLOAD = 4096
 LONGEST_SHOWN = 200
@@ -20,6 +21,7 @@ _MOST_STARTS = 4
 _LONGEST_NAME = 48
 _LARGEST_SEQUENCE = 1 << 53
 _STATUS = "status"
+_ADDRESS = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 BLOCKS = "▁▂▃▄▅▆▇█"
 PLAIN_BLOCKS = "_.-=+*#@"
 
@@ -159,7 +161,10 @@ class Device:
 
 @dataclass
 class Row:
-    """One sensor's quantity. at: when the last came, seconds of the caller's clock. values: the newest numbers."""
+    """One sensor's quantity. at: when the last came, seconds of the caller's clock. values: the newest numbers.
+
+    address, rssi: of the Bluetooth sensor that it came from, dBm; "" and None for others.
+    """
 
     device: str
     sensor: str
@@ -168,6 +173,8 @@ class Row:
     unit: str = ""
     at: float = 0
     count: int = 0
+    address: str = ""
+    rssi: int | None = None
     values: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     times: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
@@ -191,6 +198,8 @@ class Message:
     boot: int | None = None
     status: str = ""
     more: str = ""
+    address: str = ""
+    rssi: int | None = None
 
 
 def understand(topic: str, payload: bytes) -> Message:
@@ -224,7 +233,18 @@ def understand(topic: str, payload: bytes) -> Message:
         short(data.get("unit") or "", 12),
         seq,
         boot,
+        address=_address(data.get("address")),
+        rssi=_rssi(data.get("rssi")),
     )
+
+
+def _address(value: Any) -> str:
+    return value if isinstance(value, str) and _ADDRESS.fullmatch(value) else ""
+
+
+def _rssi(value: Any) -> int | None:
+    """A signal strength in dBm, as HCI has it: -127 to 20."""
+    return value if _whole(value) and -127 <= value <= 20 else None
 
 
 def _whole(value: object) -> bool:
@@ -318,6 +338,7 @@ def _put(row: Row, message: Message, now: float) -> None:
     row.times.append(now)
     row.unit = message.unit
     row.value = short(message.value, LONGEST_SHOWN)
+    row.address, row.rssi = message.address, message.rssi
     if isinstance(message.value, int | float):
         try:
             row.values.append(float(message.value))
@@ -361,6 +382,8 @@ def as_json(topic: str, payload: bytes, message: Message, table: Table, received
         finite = not isinstance(value, float) or math.isfinite(value)
         row |= {"sensor": message.sensor, "quantity": message.quantity, "value": value if finite else str(value)}
         row |= {"unit": message.unit, "boot": message.boot, "seq": message.seq, "lost": table.lost(message.device)}
+        if message.address:
+            row |= {"address": message.address, "rssi": message.rssi}
     return json.dumps(row)
 
 
@@ -375,6 +398,10 @@ def view(table: Table, now: float, where: str, blocks: str = BLOCKS, note: str =
         grid.add_column(name, overflow="ellipsis", no_wrap=True)
     for name in ("value", "unit", "age", "rate", "count", "lost"):
         grid.add_column(name, justify="left" if name == "unit" else "right", overflow="ellipsis", no_wrap=True)
+    heard = any(row.address for row in table.rows.values())
+    if heard:
+        grid.add_column("address", no_wrap=True)
+        grid.add_column("dBm", justify="right", no_wrap=True)
     grid.add_column(f"last {KEPT // 2}", no_wrap=True)
     seen = ""
     for row in sorted(table.rows.values(), key=lambda row: (row.device, row.sensor, row.quantity)):
@@ -382,6 +409,8 @@ def view(table: Table, now: float, where: str, blocks: str = BLOCKS, note: str =
         first, seen = row.device != seen, row.device
         cells = [row.sensor, row.quantity, short(row.value, 16), row.unit, span(now - row.at), pace(row.rate())]
         cells += [str(row.count), "-" if lost is None else str(lost) if first else ""]
+        if heard:
+            cells += [row.address, "" if row.rssi is None else str(row.rssi)]
         chart = sparkline(list(row.values)[-(KEPT // 2) :], blocks)
         grid.add_row(_device_cell(table, row.device, first), *map(Text, cells), Text(chart, "cyan"))
     silent = [

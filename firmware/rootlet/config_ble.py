@@ -1,5 +1,7 @@
 """The section "ble" of the configuration; config.py loads this module only where there is one."""
 
+import struct
+
 from .config import (
     _NEEDED,
     _device,
@@ -20,6 +22,7 @@ SERVICES = ("environmental", "battery", "heart_rate", "automation_io")
 _KEYED = ("bthome", "atc")
 _WHO = ("address", "local_name", "irk")
 _HEX = "0123456789abcdefABCDEF"
+_BYTES = 64  # of a value that the radio's ring keeps
 _NUMBERS = "bBhHiIlLqQfd"  # struct: one number, of a size that is the same on every machine
 
 
@@ -36,7 +39,10 @@ def _key(v):
 
 
 def _address(v):
-    return isinstance(v, str) and len(v) == 17 and all(_hex(pair, 2) for pair in v.split(":"))
+    # Nobody has all 0: it stands for an address that is still to be filled in.
+    if not isinstance(v, str) or len(v) != 17 or v == "00:00:00:00:00:00":
+        return False
+    return all(_hex(pair, 2) for pair in v.split(":"))
 
 
 def _name(v):
@@ -108,7 +114,7 @@ _VALUE: tuple = (
         _NEEDED,
         "< or > and one letter of " + _NUMBERS,
     ),
-    ("offset", _whole(0, 511), 0, "0 to 511 bytes"),
+    ("offset", _whole(0, _BYTES - 1), 0, "0 to 63 bytes"),
     ("scale", _finite, 1, "a number, at most 1e9"),
     ("add", _finite, 0, "a number, at most 1e9"),
     ("unit", lambda v: _text(v, 16), None, 'text such as "V"'),
@@ -149,6 +155,9 @@ def _read(sensor, where):
         if source.startswith("characteristic:") != (kind == "gatt"):
             must = "characteristic:…" if kind == "gatt" else "manufacturer:… or service:…"
             raise _wrong(at + "source", source, "format is " + kind, "set it to " + must)
+        if row["offset"] + struct.calcsize(row["format"]) > _BYTES:
+            fix = "64 bytes less the size of its format, at most"
+            raise _wrong(at + "offset", row["offset"], "64 bytes of a value are taken", fix)
         if row["quantity"] in seen:
             raise _wrong(at + "quantity", row["quantity"], "another value has it", "choose another name")
         seen.append(row["quantity"])
@@ -165,7 +174,8 @@ def check(section, used):
         fix = "at most interval_ms, which is %d" % out["interval_ms"]
         raise _wrong("ble.window_ms", out["window_ms"], "it is longer than the interval", fix)
     out["sensors"] = sensors = _objects(out["sensors"], _SENSOR, "ble.sensors")
-    names, known = list(used), []
+    names = list(used)
+    known: list = []
     for i, sensor in enumerate(sensors):
         where = "ble.sensors[%d]." % i
         if sensor["name"] in names:

@@ -84,6 +84,17 @@ def test_a_wrong_configuration_is_refused_before_anything_is_written(tmp_path: P
     assert not (tmp_path / "tree").exists()
 
 
+def test_a_board_that_cannot_bond_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    row = {"name": "lock", "format": "gatt", "address": "a4:c1:38:12:34:56", "bond": True}
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**CONFIG, "ble": {"sensors": [row]}}))
+    with pytest.raises(Failure) as e:
+        deploy.stage(tmp_path / "tree", board="pico_w", config=config)
+    assert e.value.what == f"{config} is not for pico_w" and e.value.code == Exit.USAGE
+    assert e.value.because.startswith("ble.sensors[0].bond: pico_w cannot bond")
+    assert not (tmp_path / "tree").exists()
+
+
 def test_a_cas_key_never_goes_onto_a_board(tmp_path: Path, authority: ca.Authority, device: ca.Issued) -> None:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 

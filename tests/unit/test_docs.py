@@ -8,7 +8,7 @@ import pytest
 from host_tools import handshakes
 from host_tools.explain_page import page
 from host_tools.paths import FIRMWARE, ROOT
-from rootlet import config
+from rootlet import config, config_ble
 from rootlet.catalogue import CATALOGUE
 from rootlet.errors import words
 
@@ -50,6 +50,10 @@ def test_every_configuration_key_is_in_the_readme_or_a_page():
         ("https.", config._HTTPS),
         ("outbox.", config._OUTBOX),
         ("update.", config._UPDATE),
+        ("ble.", config_ble._BLE),
+        ("ble.sensors[].", config_ble._SENSOR),
+        ("ble.sensors[].values[].", config_ble._VALUE),
+        ("", [row for row in config._TOP if row[0] in ("home_assistant", "watchdog_s")]),
     ):
         for row in rows:
             assert f"`{section}{row[0]}`" in readme, section + row[0]

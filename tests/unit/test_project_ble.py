@@ -1,12 +1,17 @@
 """Bluetooth sensors in a project: [ble], [[ble.sensors]], their keys from secrets, and what a board can do."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from host_tools import boards, masking, project, project_secrets, provision
 from host_tools.failure import Exit, Failure
+from host_tools.paths import ROOT
 from rootlet import config
 
 KEY = "5ec2e7" + "0123456789abcdef012345678A"
@@ -172,6 +177,7 @@ def test_what_a_board_can_do_is_told_before_it_is_in_the_field(tmp_path: Path) -
     said: list[str] = []
     report = provision.run(project.load(tmp_path), [one, two], provision.Options(), said.append)
     assert one.note in report.notes
+    assert any("rootlet broker --home-assistant homeassistant" in note for note in report.notes)
     bonded = with_line('id = "pico-1"', 'id = "pico-1"\nboard = "esp32_s3"')
     bonded = bonded.replace("services =", "bond = true\nservices =")
     assert project.load(write(tmp_path, bonded)).devices[0].config["ble"]["sensors"][1]["bond"] is True
@@ -184,6 +190,29 @@ def test_what_the_boards_can_do() -> None:
         assert any(source.startswith("ble: ") for source in board["sources"])
 
 
+VALUES = ["0", "-1", "nan", "true", '""', '"x"', "[]", "[[]]", "[1]", "{}", '{secret="x"}', '["a"]', "[{}]",
+          "[{name='a'}]", "1979-05-27", '"' + "y" * 3000 + '"', '"00:00:00:00:00:00"', '"gatt"', '"ibeacon"', "{x=1}"]  # fmt: skip
+LINES = ["[ble]", "[[ble]]", "[ble.sensors]", "[[ble.sensors]]", "[[ble.sensors.values]]", "[ble.sensors.change]", "]",
+         "ble = 1", "sensors = []", "values = [{}]", "irk = {secret = 'band'}", "bond = true", "change.x = 1", "",
+         "ble.sensors = [1]", "name.x = 1", f"address = '{KEY}'", f"bindkey = '{KEY}'", f"x = '{KEY}'"]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 33), st.sampled_from([*VALUES, *LINES])), min_size=1, max_size=4))
+def test_whatever_stands_in_ble_is_taken_or_refused_in_three_lines(
+    tmp_path: Path, changes: list[tuple[int, str]]
+) -> None:
+    rows = GOOD.split("\n")
+    for number, new in changes:
+        key, equals, _ = rows[number].partition(" = ")
+        rows[number] = f"{key} = {new}" if new in VALUES and equals else new
+    try:
+        for device in project.load(write(tmp_path, "\n".join(rows))).devices:
+            config.check(json.loads(json.dumps(device.config, allow_nan=False)))
+    except Failure as failure:
+        assert len(str(failure).splitlines()) == 3 and KEY[:12] not in str(failure)
+
+
 def test_keys_are_hidden_in_what_is_shown(tmp_path: Path) -> None:
     config_json = {"ble": {"sensors": [{"name": "x", "bindkey": KEY, "irk": "ab" * 16}]}}
     masker = masking.Masker(masking.in_config(config_json))
@@ -191,3 +220,24 @@ def test_keys_are_hidden_in_what_is_shown(tmp_path: Path) -> None:
         assert masking.MASK in masker.text(f"said {text} here"), text
     for text in (f"bindkey: {KEY}", f'"irk": "{KEY}"', f"bindkey {KEY}", f"BINDKEY={KEY}"):
         assert KEY not in masking.Masker().text(text), text
+
+
+def test_the_examples_of_the_page_are_accepted(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "ble.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", page, re.S)
+    assert len(examples) >= 3
+    for example in examples:
+        load = project.load(write(tmp_path, GOOD.partition("[ble]")[0] + example + '[[devices]]\nid = "pico-1"\n'))
+        assert len(config.check(load.device().config)["ble"]["sensors"]) == 1
+
+
+def test_the_limits_of_the_page_are_those_of_the_boards() -> None:
+    page = (ROOT / "docs" / "ble.md").read_text()
+    head, *rows = (line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| "))
+    facts = {row[0]: row[1:] for row in rows}
+    for board in boards.all_boards():
+        name = board["name"].removeprefix("Raspberry Pi ").removeprefix("Generic ").removesuffix(" module")
+        column = next(i for i, cell in enumerate(head[1:] or []) if name in cell.split(", "))
+        assert facts["stack in MicroPython's firmware"][column].lower() == board["ble"]["stack"]
+        assert facts["connections at once (`gatt`)"][column].startswith(f"{board['ble']['connections']};")
+        assert facts["bonding (`bond = true`)"][column] == ("yes" if board["ble"]["bonding"] else "no")

@@ -47,7 +47,19 @@ fields = st.fixed_dictionaries(
     {"value": any_json},
     optional={
         name: any_json
-        for name in ("device", "sensor", "quantity", "unit", "seq", "boot", "status", "outbox", "rssi", "reconnects")
+        for name in (
+            "device",
+            "sensor",
+            "quantity",
+            "unit",
+            "seq",
+            "boot",
+            "status",
+            "outbox",
+            "rssi",
+            "reconnects",
+            "address",
+        )
     },
 )
 payloads = (
@@ -226,6 +238,44 @@ def test_the_picture() -> None:
     text = said.get()
     for words in ("pico-1 online", "pico-2 offline", "22", "C", "7 s", "1/s", "▁▅█", "error DNS", "a note"):
         assert words in text, (words, text)
+
+
+def heard(address: Any, rssi: Any) -> tuple[str, bytes]:
+    topic, payload = reading(1, sensor="kitchen")
+    return topic, json.dumps({**json.loads(payload), "address": address, "rssi": rssi}).encode()
+
+
+def shown(table: Table) -> str:
+    console = Console(width=160, no_color=True)
+    with console.capture() as said:
+        console.print(view(table, 9.0, "broker:1"))
+    return said.get()
+
+
+def test_a_bluetooth_sensor_has_its_address_and_signal() -> None:
+    table = Table()
+    table.add(*reading(0), now=0)
+    assert "address" not in shown(table) and "dBm" not in shown(table)
+    message = table.add(*heard("a4:c1:38:12:34:56", -61), now=1)
+    assert (message.address, message.rssi) == ("a4:c1:38:12:34:56", -61)
+    text = shown(table)
+    for words in ("address", "dBm", "a4:c1:38:12:34:56", "-61"):
+        assert words in text, text
+    line = json.loads(readings.as_json(*heard("a4:c1:38:12:34:56", -61), message, table, "now"))
+    assert (line["address"], line["rssi"]) == ("a4:c1:38:12:34:56", -61)
+    plain = table.add(*reading(2), now=2)
+    assert "address" not in json.loads(readings.as_json(*reading(2), plain, table, "now"))
+
+
+@pytest.mark.parametrize(
+    "address", ["a4:c1:38:12:34:56\n", "\x1b[2Ja4:c1:38", "A4:C1:38:12:34:56", "x" * 9000, 7, None, {}]
+)
+@pytest.mark.parametrize("rssi", [-128, 21, True, 1.5, "-61", 10**400, None, [-61]])
+def test_hostile_addresses_and_signals_are_left_out(address: Any, rssi: Any) -> None:
+    table = Table()
+    message = table.add(*heard(address, rssi), now=0)
+    assert (message.address, message.rssi) == ("", None)
+    assert "address" not in shown(table)
 
 
 def test_what_comes_while_nobody_looks_is_not_lost() -> None:

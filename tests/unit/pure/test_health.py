@@ -357,6 +357,23 @@ def test_the_last_error_is_bounded_and_holds_no_secret():
     assert birth()["trouble"]["fact"] == "***"
 
 
+def test_the_keys_of_bluetooth_sensors_are_secrets():
+    fresh()
+    from rootlet import deadline
+
+    before = deadline.on_wait[:]
+    try:
+        rows = [{"bindkey": "ab" * 16, "irk": None}, {"bindkey": None, "irk": "cd" * 16}]
+        settings = {"wifi": {"networks": [{"password": ""}]}, "mqtt": {"password": "word-1"}, "watchdog_s": 0}
+        for ble in (None, {"sensors": rows}):
+            health._secrets[:] = []
+            settings["ble"] = ble
+            health.start(settings, {})
+            assert health._secrets == ["word-1"] + (["ab" * 16, "cd" * 16] if ble else [])
+    finally:
+        deadline.on_wait[:] = before
+
+
 def test_memory_that_runs_out_again_and_again_ends_the_gateway():
     fresh()
     start(1)
