@@ -1,6 +1,6 @@
 """AES-CCM decryption (RFC 3610, NIST SP 800-38C) on the AES of MicroPython's cryptolib, for messages of BLE sensors.
 
-It keeps no secret from who can measure its time: XOR and loops are Python's. The tags are compared to the end all the same.
+It keeps no secret from who can measure its time, since it is Python. Tags are compared to the end all the same.
 """
 
 from cryptolib import aes
@@ -9,8 +9,9 @@ from .errors import RootletError
 
 
 def opened(sealed, key, nonce, ciphertext, tag, aad=b""):
-    """The plaintext of a sensor's message. Args: sealed: whether the message says it is encrypted; the rest as of decrypt.
+    """The plaintext of a sensor's message.
 
+    Args: sealed: whether the message says that it is encrypted. The others: as of decrypt; key may be None.
     Raises RootletError BLE_KEY: no key, a wrong one; or no encryption though there is a key, which anybody can send.
     """
     if not sealed:
@@ -21,6 +22,7 @@ def opened(sealed, key, nonce, ciphertext, tag, aad=b""):
     if plain is None:
         raise RootletError("BLE_KEY", "the bindkey does not fit")
     return plain
+
 
 def decrypt(key, nonce, ciphertext, tag, aad=b""):
     """Check and decrypt a message.

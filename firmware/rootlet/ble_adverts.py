@@ -23,7 +23,7 @@ def fields(payload):
 def find(payload, ad_type, ident):
     """What follows the id in the first AD structure of that type and id, or None.
 
-    Args: payload: as of fields. ad_type: 0x16 service data, 0xFF manufacturer data, 0x21 service data of a 128-bit UUID.
+    Args: payload: as of fields. ad_type: 0x16 service data, 0xFF manufacturer data, 0x21 service data of a long UUID.
     ident: 16-bit UUID or company id; or bytes as they are on the air (least significant first) for longer ones.
     """
     if isinstance(ident, int):
@@ -47,8 +47,9 @@ def local_name(payload):
 
 
 def resolves(address, irk):
-    """Whether a resolvable private address was made with this key (Core Vol 6 Part B 1.3.2.3, function ah of Vol 3 Part H 2.2.2).
+    """Whether a resolvable private address was made with this key (Core Vol 6 Part B 1.3.2.3).
 
+    That is by function ah, Core Vol 3 Part H 2.2.2.
     Args: address: 6 bytes, most significant first. irk: 16 bytes, most significant first.
     """
     if address[0] & 0xC0 != 0x40:  # another kind of address

@@ -1,7 +1,7 @@
 """Xiaomi thermometers with the ATC or the pvvx firmware: both custom formats, plain and encrypted.
 
 https://github.com/atc1441/ATC_MiThermometer#advertising-format-of-the-custom-firmware
-https://github.com/pvvx/ATC_MiThermometer#custom-format-all-data-little-endian, encrypted: src/custom_beacon.h and .c there
+https://github.com/pvvx/ATC_MiThermometer#custom-format-all-data-little-endian, encrypted: its src/custom_beacon.c
 """
 
 from struct import unpack_from
@@ -52,9 +52,11 @@ def decode(data, address, key, state):
         temperature /= 100
         humidity /= 100
     state["last"] = data
-    values = [("temperature", temperature, "Cel"), ("humidity", humidity, "%RH"), ("battery", battery, "%")]
-    if voltage is not None:
-        values.append(("voltage", voltage / 1000, "V"))
-    if flags is not None:
-        values.append(("flags", flags, None))
-    return values
+    values = (
+        ("temperature", temperature, "Cel"),
+        ("humidity", humidity, "%RH"),
+        ("battery", battery, "%"),
+        ("voltage", None if voltage is None else voltage / 1000, "V"),
+        ("flags", flags, None),
+    )
+    return [row for row in values if row[1] is not None]

@@ -17,15 +17,14 @@ def decode(data, address, key, state):
     if frame != 0x20 or len(data) < 2:
         raise RootletError("BLE_DATA", "no Eddystone frame" if frame < 0 else "Eddystone frame 0x%02x" % frame)
     if data[1] == 1:
-        raise RootletError("BLE_DATA", "encrypted Eddystone telemetry (eTLM) cannot be read; set the beacon to plain TLM")
+        raise RootletError("BLE_DATA", "encrypted Eddystone telemetry (eTLM) cannot be read")
     if data[1] or len(data) != 14:
         raise RootletError("BLE_DATA", "Eddystone TLM version %d of %d bytes" % (data[1], len(data)))
     voltage, temperature, count, tenths = unpack_from(">HhII", data, 2)
-    values = []
-    if voltage:
-        values.append(("voltage", voltage / 1000, "V"))
-    if temperature != -32768:
-        values.append(("temperature", temperature / 256, "Cel"))
-    values.append(("adv_count", count, None))
-    values.append(("uptime", tenths / 10, "s"))
-    return values
+    values = (
+        ("voltage", voltage / 1000 if voltage else None, "V"),
+        ("temperature", temperature / 256 if temperature != -32768 else None, "Cel"),
+        ("adv_count", count, None),
+        ("uptime", tenths / 10, "s"),
+    )
+    return [row for row in values if row[1] is not None]

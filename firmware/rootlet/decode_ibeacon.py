@@ -13,7 +13,7 @@ def decode(data, address, key, state):
     the power is what is received at 1 m. Raises RootletError BLE_DATA.
     """
     if len(data) != 23 or data[0] != 2 or data[1] != 21:
-        raise RootletError("BLE_DATA", "no iBeacon message, but Apple's %s" % ("0x%02x" % data[0] if data else "nothing"))
+        raise RootletError("BLE_DATA", "of Apple, but no iBeacon message")
     uuid = hexlify(data[2:18]).decode()
     uuid = "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:]))
     major, minor, power = unpack_from(">HHb", data, 18)
