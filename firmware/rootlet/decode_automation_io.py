@@ -8,9 +8,9 @@ from .errors import RootletError
 def decode(uuid, data):
     """Values of one characteristic, [(quantity, value, unit)].
 
-    Args: uuid: 0x2A58 Analog: uint16, taken as millivolts (the specification leaves the scale to the device; for another
-        one use "values" of the configuration). 0x2A56 Digital: 2 bits a signal, from the lowest up, 0 inactive, 1 active;
-        digital-1, digital-2, …; a signal that is tri-state (2) or unknown (3) is left out. At most 4 bytes.
+    Args: uuid: 0x2A58 Analog: uint16, taken as millivolts (the specification leaves the scale to the device; for
+        another one use "values" of the configuration). 0x2A56 Digital: 2 bits a signal, from the lowest up, 0 inactive,
+        1 active; digital-1, digital-2, …; one that is tri-state (2) or unknown (3) is left out. At most 4 bytes.
     Raises RootletError BLE_DATA for another length.
     """
     size = len(data)

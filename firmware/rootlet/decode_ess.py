@@ -11,7 +11,8 @@ from .errors import RootletError
 def decode(uuid, data):
     """Values of one characteristic, [(quantity, value, unit)]; empty where the sensor says that it does not know.
 
-    Args: uuid: 0x2A6E temperature (sint16, 0.01 Cel), 0x2A6F humidity (uint16, 0.01 %), 0x2A6D pressure (uint32, 0.1 Pa).
+    Args: uuid: 0x2A6E temperature (sint16, 0.01 Cel), 0x2A6F humidity (uint16, 0.01 %), 0x2A6D pressure (uint32,
+        0.1 Pa).
     Raises RootletError BLE_DATA for another length or a value the specification prohibits.
     """
     size = 4 if uuid == 0x2A6D else 2

@@ -10,8 +10,8 @@ _MOST = 9  # RR intervals that fit into a notification of the default MTU; of mo
 def decode(uuid, data):
     """Values of a measurement, [(quantity, value, unit)], as far as the sensor gives them.
 
-    heart_rate "/min"; contact 1 or 0 (skin contact, only from a sensor that can tell); energy "kJ" since its last reset;
-    rr_interval "s", oldest first, one entry for each interval, at most 9.
+    heart_rate "/min"; contact 1 or 0 (skin contact, only from a sensor that can tell); energy "kJ" since its last
+    reset; rr_interval "s", oldest first, one entry for each interval, at most 9.
     Raises RootletError BLE_DATA where the length does not fit the flags.
     """
     size = len(data)
@@ -21,7 +21,7 @@ def decode(uuid, data):
     # Bits 5 to 7 are reserved: what they may add one day comes after what is known today.
     if size < end or (size > end and not flags & 0xF0) or (flags & 0xF0 == 0x10 and (size - end) % 2):
         raise RootletError("BLE_DATA", "heart rate: %d bytes do not fit flags 0x%02x" % (size, flags))
-    values = [("heart_rate", struct.unpack_from("<H", data, 1)[0] if flags & 1 else data[1], "/min")]
+    values: list = [("heart_rate", struct.unpack_from("<H", data, 1)[0] if flags & 1 else data[1], "/min")]
     if flags & 4:
         values.append(("contact", flags >> 1 & 1, None))
     if flags & 8:

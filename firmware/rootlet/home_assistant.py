@@ -7,7 +7,8 @@ Home Assistant's abbreviations.
 import json
 
 # Our unit, or unit:quantity; Home Assistant's unit; its device class, where one takes this unit whatever is measured.
-_UNITS = """Cel °C temperature
+_UNITS = """
+Cel °C temperature
 %RH % humidity
 Pa Pa pressure
 %:battery % battery
@@ -17,29 +18,29 @@ V V voltage
 mV mV voltage
 A A current
 W W power
+kWh kWh energy
 dBm dBm signal_strength
-Hz Hz frequency
 kg kg weight
-m m distance
-mm mm distance
 m/s m/s speed
-[ppm]:co2 ppm carbon_dioxide
-ug/m3:pm2_5 µg/m³ pm25
+ppm:co2 ppm carbon_dioxide
+ug/m3:pm25 µg/m³ pm25
 ug/m3:pm10 µg/m³ pm10
 ug/m3 µg/m³
-[ppm] ppm
+uS/cm µS/cm conductivity
+m3/h m³/h volume_flow_rate
+m3 m³
+m/s2 m/s²
 [g] g
 deg °
-m3 m³
 """
 
 
 def _unit(unit, quantity):
     """Home Assistant's unit and device class; a unit that is not listed is shown as it is."""
-    for key in (unit + ":" + quantity, unit):
-        at = ("\n" + _UNITS).find("\n" + key + " ")
-        if at >= 0:
-            return (_UNITS[at:].split("\n", 1)[0].split(" ") + [""])[1:3]
+    for key in (unit + ":" + quantity.split("-")[0], unit):  # battery-2 is a battery
+        at = _UNITS.find("\n" + key + " ") + 1
+        if at:
+            return (_UNITS[at : _UNITS.find("\n", at)].split(" ") + [""])[1:3]
     return unit, ""
 
 
@@ -52,13 +53,13 @@ def config(prefix, device, sensor, quantity, unit, topic, status_topic, expire_s
     """(topic, JSON text) of the message, to be published retained.
 
     Args: prefix: of discovery topics, "homeassistant". unit: UCUM text; None for what has no unit, be it a number or
-        text. topic: where the sensor's readings are published, all its quantities. status_topic: of the device.
+        text. topic: where the sensor's readings are published, all its quantities, perhaps other sensors' too. status_topic: of the device.
         expire_s: after how many seconds without any reading of the sensor its values are unknown; 0: never.
     """
-    # As JSON a text is a text of Jinja too: no quantity can break out of the template.
-    which = "value_json.quantity==" + json.dumps(quantity)
+    # As JSON a text is a text of Jinja too: no name can break out of the template.
+    which = "value_json.quantity==%s and value_json.sensor==%s" % (json.dumps(quantity), json.dumps(sensor))
     out = {
-        "uniq_id": "/".join((device, sensor, quantity)),
+        "uniq_id": device + "/" + sensor + "/" + quantity,
         "name": quantity,
         "stat_t": topic,
         "avty_t": status_topic,
@@ -69,8 +70,8 @@ def config(prefix, device, sensor, quantity, unit, topic, status_topic, expire_s
         # A number keeps its state where the template gives nothing. this.state will not do: it is in the unit that the
         # user has chosen.
         out["val_tpl"] = "{{value_json.value if " + which + " else ''}}"
-        out["stat_cla"] = "measurement"
         out["unit_of_meas"], kind = _unit(unit, quantity)
+        out["stat_cla"] = "total_increasing" if kind == "energy" else "measurement"
         if kind:
             out["dev_cla"] = kind
     else:
@@ -78,5 +79,5 @@ def config(prefix, device, sensor, quantity, unit, topic, status_topic, expire_s
         out["val_tpl"] = "{{value_json.value if " + which + " else this.state|replace('unavailable','unknown')}}"
     if expire_s:
         out["exp_aft"] = expire_s
-    where = (prefix, "sensor", _plain(device), _plain(sensor) + "_" + _plain(quantity), "config")
-    return "/".join(where), json.dumps(out)
+    # The device's name stays as it is: the broker's rules of access name it.
+    return "%s/sensor/%s/%s_%s/config" % (prefix, device, _plain(sensor), _plain(quantity)), json.dumps(out)

@@ -90,6 +90,14 @@ def test_readings_of_several_quantities_on_one_topic() -> None:
         assert states() == expected
 
 
+def test_two_sensors_on_one_topic() -> None:
+    one = entity("temperature", "Cel")
+    one.receive(told("temperature", 20, "Cel"))
+    one.receive(reading("pico-1", "cellar", "temperature", 9, "Cel", 1790000000, 1, 1))
+    one.receive('{"status": "online"}')
+    assert one.value == "20"
+
+
 def test_a_number_is_not_taken_from_the_shown_state() -> None:
     one = entity("temperature", "Cel")
     one.status('{"status": "online"}')

@@ -1,4 +1,4 @@
-"""decode_ess, decode_battery, decode_heart_rate, decode_automation_io: each characteristic, exactly, and what is none."""
+"""The decoders of GATT characteristics: each one, exactly, and what is none."""
 
 import json
 import struct

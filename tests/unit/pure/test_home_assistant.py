@@ -22,7 +22,7 @@ def test_a_number_with_a_unit():
         "avty_t": "rootlet/pico-1/status",
         "avty_tpl": "{{value_json.status}}",
         "dev": {"ids": ["pico-1/kitchen"], "name": "pico-1 kitchen", "mf": "Rootlet"},
-        "val_tpl": "{{value_json.value if value_json.quantity==\"temperature\" else ''}}",
+        "val_tpl": '{{value_json.value if value_json.quantity=="temperature" and value_json.sensor=="kitchen" else \'\'}}',
         "stat_cla": "measurement",
         "unit_of_meas": "°C",
         "dev_cla": "temperature",
@@ -40,7 +40,13 @@ def test_units():
         ("Pa", "pressure", "Pa", "pressure"),
         ("%", "battery", "%", "battery"),
         ("%", "moisture", "%", "moisture"),
+        ("%", "battery-2", "%", "battery"),
         ("%", "level", "%", None),
+        ("ug/m3", "pm25", "µg/m³", "pm25"),
+        ("ug/m3", "tvoc", "µg/m³", None),
+        ("ppm", "co2", "ppm", "carbon_dioxide"),
+        ("deg", "direction", "°", None),
+        ("L", "water", "L", None),
         ("Cel", "temperature-a1b2c3", "°C", "temperature"),
         ("V", "voltage", "V", "voltage"),
         ("mV", "analog", "mV", "voltage"),
@@ -58,6 +64,11 @@ def test_units():
         said = config(quantity, unit)[1]
         assert said.get("unit_of_meas") == theirs, unit
         assert said.get("dev_cla") == kind, unit
+
+
+def test_an_energy_meter_counts_up():
+    said = config("energy", "kWh")[1]
+    assert said["dev_cla"] == "energy" and said["stat_cla"] == "total_increasing", "else Home Assistant refuses it"
 
 
 def test_values_may_end():
