@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -187,6 +187,7 @@ def test_whatever_is_sent_stays_in_its_place(parts: list[bytes], kind: str, conn
     assert config_ble._device(device.sensor) and len(device.sensor) <= 32
 
 
+@example("\"\\\n\x7f\u202e\U000e0001")
 @given(st.text(st.characters(), max_size=40))
 def test_a_quoted_text_comes_back(text: str) -> None:
     if any("\ud800" <= c <= "\udfff" for c in text):
