@@ -11,7 +11,7 @@ import time
 _DATA = 64  # bytes kept of an advertisement or a value
 _FORMAT = "<BBBbHHHH6s%ds" % _DATA
 _SIZE = struct.calcsize(_FORMAT)
-_SLOTS = 48
+_SLOTS = 64
 _ADDRESSES = 64
 _PAYLOADS = 12  # told of one address
 _SERVICES, _CHARACTERISTICS = 24, 64
@@ -182,9 +182,9 @@ def _connect(ble, kind, address):
     ble.gap_connect(kind, address, _CONNECT_MS)
     for wanted in (7, 8):
         for found in _until(wanted, _CONNECT_MS):
-            if found is not None and found[0] == 7:
+            if found is not None and found[0] == 7 and found[8] == address:
                 return found[4]
-            if found is not None and found[0] == 8:
+            if found is not None and found[0] in (7, 8):  # BTstack: connected to no address; NimBLE: disconnected
                 return None
         try:
             ble.gap_connect(None)  # it is too late; the end of that is told too

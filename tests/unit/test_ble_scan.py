@@ -187,7 +187,7 @@ def test_whatever_is_sent_stays_in_its_place(parts: list[bytes], kind: str, conn
     assert config_ble._device(device.sensor) and len(device.sensor) <= 32
 
 
-@example("\"\\\n\x7f\u202e\U000e0001")
+@example('"\\\n\x7f\u202e\U000e0001')
 @given(st.text(st.characters(), max_size=40))
 def test_a_quoted_text_comes_back(text: str) -> None:
     if any("\ud800" <= c <= "\udfff" for c in text):
@@ -431,3 +431,15 @@ def test_no_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.returncode == 1
     lines = done.stderr.strip().splitlines()[-3:]
     assert [line.split(":")[0] for line in lines] == ["error", "because", "try"] and "D-Bus" in lines[1]
+
+
+def test_keys_work_without_the_stand_ins_of_the_tests() -> None:
+    code = (
+        "from host_tools import ble_recognise as r, ble_scan as s\n"
+        f"heard = s.Heard({SECRET_ADDRESS!r}, 'public', -50, 1, False, [{ENCRYPTED!r}])\n"
+        f"print(r.recognise(heard, {{heard.address: bytes.fromhex({KEY!r})}}).key)"
+    )
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'firmware'}"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False, cwd="/")
+    assert done.stdout == "right\n", done.stderr
