@@ -10,7 +10,7 @@ from bumble import ll
 from bumble.link import LocalLink
 
 from host_tools.sim import adverts_made as made
-from host_tools.sim.peripherals import Started, parse_address
+from host_tools.sim.peripheral_base import Started, parse_address
 
 
 class Advertiser(Started):

@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from bumble import att, gatt
 from bumble.core import UUID
@@ -13,7 +13,8 @@ from bumble.device import Connection
 from bumble.link import LocalLink
 
 from host_tools.sim import adverts_made as made
-from host_tools.sim.peripherals import Peripheral, Sensor, Thermometer
+from host_tools.sim.peripheral_base import Peripheral
+from host_tools.sim.peripherals import Sensor, Thermometer
 
 # Opcodes of requests (Core Specification 5.4, Vol 3, Part F, 3.4).
 _ERROR, _FIND_INFORMATION, _FIND_BY_VALUE, _READ_BY_TYPE, _READ, _READ_BY_GROUP, _WRITE = 1, 4, 6, 8, 10, 16, 18
@@ -29,6 +30,11 @@ def _answer(peripheral: Peripheral, connection: Connection, pdu: bytes) -> None:
 def _group(rows: list[tuple[int, int, bytes]]) -> bytes:
     """A Read By Group Type Response: first handle, last handle, UUID, each as wrong as one likes."""
     return bytes((0x11, 4 + len(rows[0][2]))) + b"".join(struct.pack("<HH", a, b) + uuid for a, b, uuid in rows)
+
+
+def _readable(uuid: str) -> gatt.Characteristic[bytes]:
+    properties, permissions = gatt.Characteristic.Properties.READ, gatt.Characteristic.Permissions.READABLE
+    return gatt.Characteristic(uuid, properties, permissions, b"\0")
 
 
 class Liar(Thermometer):
@@ -71,6 +77,7 @@ class Liar(Thermometer):
     async def _advertise_lies(self) -> None:
         while True:
             self.radio.le_legacy_advertiser.advertising_data = self._adverts[self.told % len(self._adverts)]
+            self.radio.le_legacy_advertiser.send_advertising_data()  # beside its own, so that each is sent
             self.told += 1
             await asyncio.sleep(self._interval_ms / 1000)
 
@@ -145,10 +152,9 @@ class Endless(Sensor):
         made_up = [gatt.Service(UUID.from_16_bits(0x181A), [self.characteristic("value", 0x2A6E)])]
         if self.what == "services":
             for number in range(self._count):
-                two = [
-                    gatt.Characteristic[bytes](f"{number:08X}-0000-4000-8000-00000000000{i}", 2, 1, b"\0") for i in "12"
-                ]
-                made_up.append(gatt.Service(f"{number:08X}-0000-4000-8000-000000000000", two))
+                head, tail = f"{number:08X}-0000-4000-8000-", "00000000000"
+                two = [_readable(f"{head}{tail}{i}") for i in "12"]
+                made_up.append(gatt.Service(f"{head}{tail}0", two))
         return made_up
 
     def _on_subscription(self, bearer: Any, characteristic: Any, notify: bool, indicate: bool) -> None:
@@ -196,7 +202,7 @@ class Dropper(Thermometer):
         silent: it goes without a word instead (supervision timeout), and wakes after wake_s seconds.
     """
 
-    steps: dict[str, tuple[int, ...]] = {
+    steps: ClassVar[dict[str, tuple[int, ...]]] = {
         "connect": (),
         "services": (_READ_BY_GROUP, _FIND_BY_VALUE),
         "characteristics": (_READ_BY_TYPE,),
