@@ -48,8 +48,8 @@ _EVENTS = (
 def decode(data, address, key, state):
     """Decode service data of 0xFCD2, after the UUID.
 
-    Args: address: 6 bytes as printed. key: the bindkey, 16 bytes, or None. state: keeps "counter" and "last" of encrypted
-    messages, "packet" (its id), and "unknown": the id of the object at which reading ended, None where all were known.
+    Args: address: 6 bytes as printed. key: the bindkey, 16 bytes, or None. state: keeps "counter" and "last" (encrypted),
+    "packet" (its id), and "unknown": the id of the object at which reading ended, None where all were known.
 
     Returns [(quantity, value, unit), ...]; the second of a quantity is named quantity-2; [] for a message heard before.
     What follows an unknown object cannot be read, since its size is not known; the values before it are given.
