@@ -53,7 +53,8 @@ def config(prefix, device, sensor, quantity, unit, topic, status_topic, expire_s
     """(topic, JSON text) of the message, to be published retained.
 
     Args: prefix: of discovery topics, "homeassistant". unit: UCUM text; None for what has no unit, be it a number or
-        text. topic: where the sensor's readings are published, all its quantities, perhaps other sensors' too. status_topic: of the device.
+        text. topic: where the sensor's readings are published, all its quantities, perhaps other sensors' too.
+        status_topic: of the device.
         expire_s: after how many seconds without any reading of the sensor its values are unknown; 0: never.
     """
     # As JSON a text is a text of Jinja too: no name can break out of the template.

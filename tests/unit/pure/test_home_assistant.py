@@ -22,7 +22,8 @@ def test_a_number_with_a_unit():
         "avty_t": "rootlet/pico-1/status",
         "avty_tpl": "{{value_json.status}}",
         "dev": {"ids": ["pico-1/kitchen"], "name": "pico-1 kitchen", "mf": "Rootlet"},
-        "val_tpl": '{{value_json.value if value_json.quantity=="temperature" and value_json.sensor=="kitchen" else \'\'}}',
+        "val_tpl": '{{value_json.value if value_json.quantity=="temperature" and value_json.sensor=="kitchen"'
+        " else ''}}",
         "stat_cla": "measurement",
         "unit_of_meas": "°C",
         "dev_cla": "temperature",
