@@ -191,7 +191,8 @@ def test_what_the_boards_can_do() -> None:
 
 
 VALUES = ["0", "-1", "nan", "true", '""', '"x"', "[]", "[[]]", "[1]", "{}", '{secret="x"}', '["a"]', "[{}]",
-          "[{name='a'}]", "1979-05-27", '"' + "y" * 3000 + '"', '"00:00:00:00:00:00"', '"gatt"', '"ibeacon"', "{x=1}"]  # fmt: skip
+          "[{name='a'}]",
+          "1979-05-27", '"' + "y" * 3000 + '"', '"00:00:00:00:00:00"', '"gatt"', '"ibeacon"', "{x=1}"]  # fmt: skip
 LINES = ["[ble]", "[[ble]]", "[ble.sensors]", "[[ble.sensors]]", "[[ble.sensors.values]]", "[ble.sensors.change]", "]",
          "ble = 1", "sensors = []", "values = [{}]", "irk = {secret = 'band'}", "bond = true", "change.x = 1", "",
          "ble.sensors = [1]", "name.x = 1", f"address = '{KEY}'", f"bindkey = '{KEY}'", f"x = '{KEY}'"]  # fmt: skip
