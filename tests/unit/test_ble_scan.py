@@ -415,6 +415,45 @@ def test_this_computers_adapter_hears_the_same(monkeypatch: pytest.MonkeyPatch) 
     assert 'local_name = "ATC_1"' in json.loads(output)["toml"]
 
 
+def test_this_computers_adapter_explores(monkeypatch: pytest.MonkeyPatch) -> None:
+    def characteristic(uuid: str, *words: str) -> Any:
+        return SimpleNamespace(uuid=uuid, properties=list(words))
+
+    temperature = characteristic("00002a6e-0000-1000-8000-00805f9b34fb", "read", "notify")
+    locked = characteristic(OTHER, "read", "write-without-response")
+    service = SimpleNamespace(uuid="0000181a-0000-1000-8000-00805f9b34fb", characteristics=[temperature, locked])
+
+    class Client:
+        services = (service,)
+
+        def __init__(self, device: Any, timeout: float) -> None:
+            assert device == "the device"
+
+        async def __aenter__(self) -> Any:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def read_gatt_char(self, one: Any) -> bytearray:
+            if one is locked:
+                raise RuntimeError("NotPermitted")
+            return bytearray(struct.pack("<h", 2064))
+
+    class Scanner:
+        @staticmethod
+        async def find_device_by_address(address: str, timeout: float) -> Any:
+            return "the device" if address == "a4:c1:38:00:00:01" else None
+
+    fake = SimpleNamespace(BleakScanner=Scanner, BleakClient=Client)
+    monkeypatch.setitem(sys.modules, "bleak", fake)  # type: ignore[arg-type]
+    code, output = run("--local", "--connect", "a4:c1:38:00:00:01")
+    assert code == 0 and "2a6e  read, notify  1008  = temperature 20.64 Cel" in output
+    assert f"{OTHER}  read, write  not read" in output
+    code, output = run("--local", "--connect", "a4:c1:38:00:00:02")
+    assert code == 1 and "was not heard" in output
+
+
 def test_bleak_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bleak", None)
     code, output = run("--local")
