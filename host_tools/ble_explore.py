@@ -13,7 +13,13 @@ _SERVICE_NAMES = {
     "181a": "environmental", "180d": "heart_rate", "1815": "automation_io",
 }  # fmt: skip
 _NOT_READINGS = ("1800", "1801", "180a")
-_ATT = {2: "reading is not permitted", 5: "it wants pairing", 8: "it wants authorisation", 15: "it wants encryption"}
+_ATT = {
+    2: "reading is not permitted",
+    5: "it wants pairing",
+    8: "it wants authorisation",
+    15: "it wants encryption",
+    255: "it was refused",
+}
 
 
 def values_of(one: Characteristic) -> list[Value] | None:
