@@ -2,7 +2,7 @@
 
 import typer
 
-from host_tools.commands import ca, certs, psk
+from host_tools.commands import ble, ca, certs, psk
 from host_tools.commands.bench import bench
 from host_tools.commands.boards import boards
 from host_tools.commands.broker import broker
@@ -36,6 +36,7 @@ for command in (
     app.command()(command)
 # Numbers may be negative, so an unknown option is taken as text.
 app.command(context_settings={"ignore_unknown_options": True})(explain)
+app.add_typer(ble.app, name="ble")
 app.add_typer(ca.app, name="ca")
 app.add_typer(certs.app, name="certs")
 app.add_typer(psk.app, name="psk")

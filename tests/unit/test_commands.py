@@ -16,7 +16,7 @@ COMMANDS = [
     ["broker"], ["bench"],
     ["ca", "init"], ["ca", "issue", "server"], ["ca", "issue", "device"], ["ca", "list"], ["ca", "show"],
     ["certs", "embed"], ["certs", "store"], ["certs", "pin"], ["certs", "rotate"], ["certs", "audit"],
-    ["psk", "new"], ["psk", "list"], ["new"], ["provision"],
+    ["psk", "new"], ["psk", "list"], ["ble", "scan"], ["new"], ["provision"],
 ]  # fmt: skip
 
 

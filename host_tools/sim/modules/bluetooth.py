@@ -37,6 +37,7 @@ _LAYOUT = {
     29: ("<BB", "k"), 30: ("<B", "k"), _READY: ("<B", "a"),
 }  # fmt: skip
 
+_plain_sleep_ms = utime.sleep_ms  # `time` and `utime` are one module, whose place _hook() takes
 _sock = None
 _poll = None
 _ready = False
@@ -523,7 +524,7 @@ def _sleep_ms(ms):
         if left <= 0:
             return
         _wait(left)
-    utime.sleep_ms(max(0, utime.ticks_diff(end, utime.ticks_ms())))
+    _plain_sleep_ms(max(0, utime.ticks_diff(end, utime.ticks_ms())))
 
 
 def _sleep(seconds):
