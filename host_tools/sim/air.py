@@ -39,7 +39,7 @@ _SCAN_RESULT, _SCAN_DONE, _CONNECTED, _DISCONNECTED = 5, 6, 7, 8
 _READ_RESULT, _READ_DONE, _WRITE_DONE, _NOTIFY, _INDICATE, _MTU = 15, 16, 17, 18, 19, 21
 _PARAMETERS, _ENCRYPTION, _GET_SECRET, _SET_SECRET, _READY = 27, 28, 29, 30, 200
 _RESULT_OF = {7: 9, 8: 11, 9: 13}  # per request of discovery: its result; one more is its done
-_ADV_IND, _ADV_NONCONN_IND, _SCAN_RSP = 0, 3, 4
+_ADV_IND, _ADV_SCAN_IND, _ADV_NONCONN_IND, _SCAN_RSP = 0, 2, 3, 4
 _PRIMARY_SERVICE, _CHARACTERISTIC = UUID.from_16_bits(0x2800), UUID.from_16_bits(0x2803)
 _NO_ADDRESS = bytes(6)
 _IRK, _OUR_KEY, _PEER_KEY = 10, 1, 2  # types of NimBLE's secrets
@@ -57,7 +57,11 @@ class Peripheral(Protocol):
 
 
 class Link(LocalLink):
-    """bumble's link, with what it leaves out: signal strength, public addresses, and radios that go away."""
+    """bumble's link, with what it leaves out: signal strength, public addresses, and radios that go away.
+
+    The signal strength is `rssi` of the sender's controller, in dBm, where it has one. remove_controller() is a radio
+    out of reach, without a word.
+    """
 
     def __init__(self, supervision_s: float | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -123,7 +127,7 @@ class Radio(Controller):
         wanted = self.pending_le_connection
         if wanted is None or not isinstance(pdu, ll.AdvInd | ll.AdvExtInd):
             return
-        if wanted.peer_address == pdu.advertiser_address and connectable(sender, pdu):
+        if wanted.peer_address == pdu.advertiser_address and advertised(sender, pdu)[0] == _ADV_IND:
             self.create_le_connection(pdu.advertiser_address)
 
     def allocate_connection_handle(self) -> int:
@@ -151,15 +155,20 @@ class Radio(Controller):
         return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
 
 
-def connectable(sender: Controller, pdu: ll.AdvertisingPdu) -> bool:
-    """Whether the advertiser accepts a connection."""
-    advertiser = sender.le_legacy_advertiser
-    if advertiser.enabled and advertiser.address == getattr(pdu, "advertiser_address", None):
-        return advertiser.advertising_type == _ADV_IND
-    return any(
-        one.enabled and one.address == getattr(pdu, "advertiser_address", None)
-        for one in sender.advertising_sets.values()
-    )
+def advertised(sender: Controller, pdu: ll.AdvertisingPdu) -> tuple[int, bytes]:
+    """Type of an advertisement, by the numbers of a scan report, and what the advertiser answers to a scan request."""
+    if isinstance(pdu, ll.AdvNonConnInd):
+        return _ADV_NONCONN_IND, b""
+    legacy = sender.le_legacy_advertiser
+    if isinstance(pdu, ll.AdvExtInd):
+        for one in sender.advertising_sets.values():
+            if one.enabled and one.address == pdu.advertiser_address and one.parameters is not None:
+                properties = one.parameters.advertising_event_properties
+                kind = _ADV_IND if properties & 1 else _ADV_SCAN_IND if properties & 2 else _ADV_NONCONN_IND
+                return kind, bytes(one.scan_response_data)
+    elif legacy.enabled:
+        return legacy.advertising_type, bytes(legacy.scan_response_data)
+    return _ADV_NONCONN_IND, b""
 
 
 class Air:
@@ -450,13 +459,9 @@ class Board:
     def _on_advert(self, sender: Controller, pdu: ll.AdvertisingPdu) -> None:
         if self._scan is None or sender is self._radio:
             return
-        if isinstance(pdu, ll.AdvNonConnInd):
-            self._result(sender, pdu.advertiser_address, _ADV_NONCONN_IND, pdu.data)
-        elif isinstance(pdu, ll.AdvInd | ll.AdvExtInd):
-            advertiser = sender.le_legacy_advertiser
-            kind = advertiser.advertising_type if isinstance(pdu, ll.AdvInd) and advertiser.enabled else _ADV_IND
+        if isinstance(pdu, ll.AdvInd | ll.AdvNonConnInd | ll.AdvExtInd):
+            kind, response = advertised(sender, pdu)
             self._result(sender, pdu.advertiser_address, kind, pdu.data)
-            response = bytes(advertiser.scan_response_data).rstrip(b"\0") if advertiser.enabled else b""
             if self._scan[1] and kind != _ADV_NONCONN_IND and response:
                 self._result(sender, pdu.advertiser_address, _SCAN_RSP, response)
 

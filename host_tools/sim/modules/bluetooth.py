@@ -4,6 +4,7 @@ No interrupts here: events are delivered while the program sleeps or its asyncio
 modbluetooth keeps on its stack only for the call (the tuple, the memoryviews, a UUID) is spoilt after it.
 """
 
+import io
 import struct
 import sys
 import time
@@ -251,7 +252,11 @@ def _call(code, values):
         uctypes.bytearray_at(id(values) + 8, 8)[:] = bytes(8)  # its length
     if error:
         print("Unhandled exception in IRQ callback handler")
-        sys.print_exception(error)
+        text = io.StringIO()
+        sys.print_exception(error, text)
+        for line in text.getvalue().split("\n")[:-1]:
+            if '"/rom/' not in line:
+                print(line)
         _handler = None
     return answer
 
