@@ -49,12 +49,14 @@ def sim(
     "dns": {"broker.example": "127.0.0.1", "other.example": ["127.0.0.2", "127.0.0.1"], "gone.example": "fail"},
     "clock": {"start": "2021-01-01T00:00:00Z", "settable": true},
     "sensors": {"temperature_c": 21, "adc": {"26": 32768}, "dht": {"15": {"temperature": 21.5, "humidity": 40}},
-    "ds18x20": {"22": [19.5]}}, "faults": {"flash_full": false, "cut": {"at_write": 5, "keep": 3}}}
+    "ds18x20": {"22": [19.5]}}, "faults": {"flash_full": false, "cut": {"at_write": 5, "keep": 3}},
+    "ble": {"port": 45678}}
 
     stuck: the interface joins for ever, until it has been switched off and on; needs_reboot: until a hard reset.
     Either may be a number, and hangs again when that changes. cut: the power goes at the 5th write to the flash, of
     which 3 bytes are kept; or {"at_change": 2, "after": true}, at the 2nd rename, remove, mkdir, rmdir or emptying
     of a file. The power comes back when the script is changed.
+    ble: where the air around the board is served (host_tools/sim/air.py); without it the Bluetooth radio does not start.
     """
     if count is None:
         if broker or ca_dir or ca or real or seconds is not None or as_json:
