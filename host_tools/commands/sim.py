@@ -56,7 +56,7 @@ def sim(
     Either may be a number, and hangs again when that changes. cut: the power goes at the 5th write to the flash, of
     which 3 bytes are kept; or {"at_change": 2, "after": true}, at the 2nd rename, remove, mkdir, rmdir or emptying
     of a file. The power comes back when the script is changed.
-    ble: where the air around the board is served (host_tools/sim/air.py); without it the Bluetooth radio does not start.
+    ble: where the air around the board is served (host_tools/sim/air.py); without it the radio does not start.
     """
     if count is None:
         if broker or ca_dir or ca or real or seconds is not None or as_json:
