@@ -29,8 +29,8 @@ from bumble.transport.common import AsyncPipeSink
 
 logger = logging.getLogger(__name__)
 
-STEP_S = 10  # longest that one step of the thread, such as the start of a peripheral, may take
-ANSWER_S = 5  # longest that a board may take to answer for a secret
+STEP_S = 20  # longest that one step of the thread, such as the start of a peripheral, may take
+ANSWER_S = 10  # longest that a board may take to answer for a secret
 UNSENT_BYTES = 4096  # scan results are dropped while so much waits to be taken by the board
 LONGEST = 600  # bytes of a value in a frame; an attribute has 512 at most
 RSSI = -60

@@ -142,7 +142,7 @@ def _open():
     start = utime.ticks_ms()
     while not _ready:
         _wait(100)
-        if _sock is None or utime.ticks_diff(utime.ticks_ms(), start) > 3000:
+        if _sock is None or utime.ticks_diff(utime.ticks_ms(), start) > 10000:
             _close()
             raise OSError(_ETIMEDOUT)
 
