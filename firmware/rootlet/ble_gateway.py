@@ -147,7 +147,7 @@ class Listener:
         self.radio = Radio([s.address for s in self.sensors], bool(learning))
         self.learning = learning
         self.gatt = [s for s in self.sensors if s.row["format"] == "gatt"]
-        self.central = None  # type: ignore[var-annotated]
+        self.central = None
         if self.gatt:
             from .ble_central import Central
 
@@ -314,7 +314,7 @@ class Listener:
             began = time.ticks_ms()
             every = max(sensor.every_ms, 1000)
             try:
-                await self.central.session(
+                await self.central.session(  # type: ignore[union-attr]
                     Peer(sensor.name, value), sensor.kind, sensor.address, wanted, loose, every, mtu, bond, up
                 )
             except RootletError as e:
@@ -364,7 +364,7 @@ class Listener:
             pass
         for peer in self._peers():
             peer.ended = True
-            del self.central.peers[peer.handle]
+            del self.central.peers[peer.handle]  # type: ignore[union-attr]
 
     async def _listen(self):
         looked = time.ticks_ms()

@@ -17,7 +17,7 @@ from .deadline import Deadline, waiting
 from .errors import RootletError, unload
 
 _LONGEST = 8192  # bytes of the list
-_FILE_MS = 60000  # for one file, from the name look-up to its last byte
+FILE_MS = 60000  # for one file, from the name look-up to its last byte
 _ALL_MS = 3600000
 _OWN = ("complete", "complete.new", "tried", "starts")
 _CARRIED = (("trust_roots.py", "trust_roots.mpy"), ("roots.bin",))
@@ -156,7 +156,7 @@ async def _fetch(url, trust, options, board, log):
         raise RootletError("UPDATE_REFUSED", tree[1:] + " is on trial itself" if tree else "the program is in no tree")
     end = Deadline(_ALL_MS)
     trust = trust.with_pins(options["pins"])
-    with _page(url, trust, _FILE_MS, _LONGEST + 600) as response:
+    with _page(url, trust, FILE_MS, _LONGEST + 600) as response:
         data = response.read()
     from . import manifest
 
@@ -195,7 +195,7 @@ async def _fetch(url, trust, options, board, log):
         if _digest(tree + "/" + name) == row:
             _copy(_local(tree + "/" + name), target)
         else:
-            with _page(base + row[1], trust, min(_FILE_MS, end.left()) or 1, row[0]) as response:
+            with _page(base + row[1], trust, min(FILE_MS, end.left()) or 1, row[0]) as response:
                 _copy(response, target)
             count += 1
             gc.collect()

@@ -88,7 +88,7 @@ from rootlet.errors import RootletError
 trees.settle()
 s = config.load()
 s["update"] = dict(s["update"], **%r)
-update._FILE_MS = %d
+update.FILE_MS = %d
 t = trust.load(s["trust"], lambda: %d, None, s["roots"])
 log = lambda topic, text: print("%%s: %%s" %% (topic, text))
 async def work():

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import subprocess
 import termios
 from pathlib import Path
@@ -296,3 +297,45 @@ def test_a_program_that_was_not_stopped_is_interrupted_again(monkeypatch: pytest
     said[:] = [(1, "OSError: 28")]
     with pytest.raises(Failure, match="refused"):
         deploy._mpremote("x", "eval", "1")
+
+
+@pytest.mark.parametrize(
+    ("line", "folded"),
+    [
+        ("_A = 20", "_A = const(20)"),
+        ("_A_1 = 0x3FFF  # why", "_A_1 = const(0x3FFF)  # why"),
+        ("_A = 7 * 86400000", "_A = const(7 * 86400000)"),
+        ("_A, _B = 1, -2", "_A = const(1); _B = const(-2)"),
+        ("A = 20", "A = 20"),
+        ("_a = 20", "_a = 20"),
+        ("    _A = 20", "    _A = 20"),
+        ("_A = (1, 2)", "_A = (1, 2)"),
+        ("_A = 20.5", "_A = 20.5"),
+        ("_A = 1, 2", "_A = 1, 2"),
+        ("_A = 1 if B else 2", "_A = 1 if B else 2"),
+        ("_A = const(20)", "_A = const(20)"),
+    ],
+)
+def test_a_modules_own_numbers_are_constants(line: str, folded: str) -> None:
+    assert mpy.fold(f"x\n{line}\ny") == f"x\n{folded}\ny"
+
+
+def test_no_module_of_the_firmware_uses_the_own_numbers_of_another() -> None:
+    sources = {path.stem: path.read_text() for path in (FIRMWARE / "rootlet").glob("*.py")}
+    count = 0
+    for module, source in sources.items():
+        for name in re.findall(r"^(_[A-Z][A-Z0-9_]*) = const|; (_[A-Z][A-Z0-9_]*) = const", mpy.fold(source), re.M):
+            count += 1
+            word = re.compile(rf"\b{name[0] or name[1]}\b")
+            for other, text in sources.items():
+                if other != module and word.search(text):
+                    assert f"{module}.{name[0]}" not in text
+                    for imported in re.findall(rf"from \.{module} import (\([^)]*\)|[^(\n]+)", text):
+                        assert not word.search(imported), f"{other} imports {name} of {module}"
+    assert count > 80
+
+
+def test_a_folded_name_takes_no_room_in_the_module() -> None:
+    plain = mpy.compile_source(b"LONGISH_NAME = 20\ndef f():\n    return LONGISH_NAME\n", "x.py")
+    folded = mpy.compile_source(b"_LONGISH_NAME = 20\ndef f():\n    return _LONGISH_NAME\n", "x.py")
+    assert b"LONGISH_NAME" in plain and b"LONGISH_NAME" not in folded

@@ -329,11 +329,11 @@ def test_silence_is_noticed_by_the_supervision_timeout_and_wake_ends_it(air, cen
 
 def test_advertisement_names_the_sensor(air):
     listener = Listener(air)
-    air.add(Thermometer(ADDRESS, "hall", interval_ms=20))
-    begun = time.monotonic()
-    for _ in range(11):
+    sensor = Thermometer(ADDRESS, "hall", interval_ms=20)
+    air.add(sensor)
+    assert sensor.radio.le_legacy_advertiser.advertising_interval_min == 20  # which the radio takes for milliseconds
+    for _ in range(3):
         assert listener.next() == (ADDRESS, bytes.fromhex("020106 03031a18 0509") + b"hall")
-    assert 0.19 < time.monotonic() - begun < 0.5
 
 
 def test_heart_rate(air, central):
@@ -414,9 +414,11 @@ def test_advertiser_with_an_irk_changes_its_address(air):
 def test_crowd_keeps_its_rate(air, rate):
     listener = Listener(air)
     crowd = Crowd(rate=rate, addresses=40, among=[ADDRESS], seconds=1)
+    used = time.process_time()
     air.add(crowd)
-    assert crowd.wait(5) == rate
-    assert 0.9 < crowd.took_s < 1.5
+    assert crowd.wait(20) == rate
+    # It never runs ahead; and it takes less of the processor than there is, so that an idle machine keeps up.
+    assert crowd.took_s > 0.9 and time.process_time() - used < 0.8
     air.run(asyncio.sleep(0))
     heard = [listener.next() for _ in range(rate)]
     assert listener.heard.empty()
@@ -487,7 +489,7 @@ def test_mute_answers_nothing(air, central):
     sensor = Mute(ADDRESS)
     air.add(sensor)
     central.connect(sensor)
-    assert central.ask(central.peer.discover_services(), timeout_s=0.3) == "silence"
+    assert central.ask(central.peer.discover_services(), timeout_s=0.5) == "silence"
     assert sensor.asked == 1 and sensor.connected.is_set()
 
 

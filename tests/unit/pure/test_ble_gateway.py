@@ -1,4 +1,4 @@
-"""Which advertisements become readings: the allow-list by address, name and IRK, rates, thresholds, errors told once."""
+"""Which advertisements become readings: allow-list by address, name and IRK, rates, thresholds, errors told once."""
 
 import sys
 import time
@@ -65,8 +65,8 @@ class Setup:
         settings = {"active": False, "interval_ms": 200, "window_ms": 80, "every_s": every_s, "sensors": made}
         self.ready = True
         self.listener = Listener(
-            settings, {}, lambda *a: self.readings.append(a), lambda *a: self.lines.append(a), self.failures.append, None,
-            lambda: self.ready,
+            settings, {}, lambda *a: self.readings.append(a), lambda *a: self.lines.append(a),
+            self.failures.append, None, lambda: self.ready,
         )  # fmt: skip
         self.listener.radio.start()
 
