@@ -619,8 +619,10 @@ ENTRIES = {
     "BLE_PAIR": Entry(
         "ble",
         (
+            "It gives its values over an encrypted connection only, and bond is not set (a Pico W cannot bond).",
             "The peripheral is not in pairing mode.",
-            "It has forgotten this board, or the board it; remove the bond on the peripheral.",
+            "It has forgotten this board: remove bonds.json on the board, so that both begin anew. The board does not do "
+            "so by itself, since anybody can send under the peripheral's address.",
             "It wants a passkey, and a gateway has neither display nor keys.",
         ),
         "the connection is not encrypted",

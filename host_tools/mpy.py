@@ -11,9 +11,10 @@ from host_tools.failure import Failure
 
 _TIMEOUT_S = 60
 # Several names in one line have a number each: `_A, _B = 1, 2`.
+_NUMBER = r"-?(?:0x[0-9A-Fa-f]+|\d+)"
 _NUMBERS = re.compile(
     r"^(_[A-Z][A-Z0-9_]*(?:, _[A-Z][A-Z0-9_]*)*) = "
-    r"(-?(?:0x[0-9A-Fa-f]+|\d+)(?: (?:\*|<<|\+|-) (?:0x[0-9A-Fa-f]+|\d+))*(?:, -?(?:0x[0-9A-Fa-f]+|\d+))*)(?=\s*(?:#.*)?$)"
+    rf"({_NUMBER}(?: (?:\*|<<|\+|-) {_NUMBER})*(?:, {_NUMBER})*)(?=\s*(?:#.*)?$)"
 )
 
 

@@ -11,6 +11,7 @@ from binascii import hexlify, unhexlify
 PATH = "bonds.json"
 _MOST = 16  # records: two or three a peer
 _LONGEST = 128
+_IDENTITY = 10  # NimBLE's kind of the board's own identity key: without it the bonds are those of another board
 
 
 class Bonds:
@@ -25,7 +26,11 @@ class Bonds:
                     self._rows.append((kind, unhexlify(key), unhexlify(value)))
         except (OSError, ValueError, TypeError):
             pass  # peers have to pair again
-        del self._rows[:-_MOST]
+        self._shorten()
+
+    def _shorten(self):
+        while len(self._rows) > _MOST:
+            self._rows.pop(1 if self._rows[0][0] == _IDENTITY else 0)
 
     def get(self, kind, index, key):
         """The value for a key; for None in its place the index-th of that kind; None if there is none."""
@@ -49,8 +54,12 @@ class Bonds:
         self.changed = True
         if value is None:
             return len(self._rows) != before
-        self._rows.append((kind, key, bytes(value)))
-        del self._rows[:-_MOST]
+        row = (kind, key, bytes(value))
+        if kind == _IDENTITY:
+            self._rows.insert(0, row)
+        else:
+            self._rows.append(row)
+        self._shorten()
         return True
 
     def save(self):

@@ -19,8 +19,15 @@ _POLL_MS = 20
 _MOST = 12  # characteristics of one peripheral
 _NOTIFIES, _INDICATES, _READS = 0x10, 0x20, 0x02
 _CCCD = 0x2902
+_NOT_FOUND = 10  # statuses: volume 3, part F, section 3.4.1.1
+_ENCRYPT = (5, 12, 14, 15)
 _PLAIN = 20  # bytes of a value without a larger MTU
 _NONE, _NOWHERE = 65535, b"\0" * 6  # in place of a connection that was not made: NimBLE's handle, BTstack's address
+
+
+def _refused(uuid, status):
+    name = "%04x" % uuid if isinstance(uuid, int) else uuid
+    return RootletError("BLE_PAIR" if status in _ENCRYPT else "BLE_GATT", "%s is refused, status %d" % (name, status))
 
 
 class Peer:
@@ -34,6 +41,7 @@ class Peer:
         self.done: dict = {}  # status by event: procedures that have ended
         self.found: list = []  # [index in wanted, a, b, size]
         self.names: dict = {}  # handle of a value: UUID
+        self.problem = None  # RootletError of a characteristic that does not work
 
     def take(self, event, kind, a, b, size, ticks, data):
         """An event of this connection."""
@@ -92,7 +100,11 @@ class Central:
         began = time.ticks_ms()
         while True:
             if event in peer.done:
-                return peer.done[event] & 255  # NimBLE adds 256 to what the Attribute Protocol says
+                status = peer.done[event] & 255  # NimBLE adds 256 to what the Attribute Protocol says
+                if status:
+                    await asyncio.sleep_ms(_POLL_MS * 2)  # where the connection has ended, that is told next
+                if not (status and peer.ended):
+                    return status
             if peer.ended:
                 raise RootletError("BLE_LOST", "the connection ended at %s" % what)
             if time.ticks_diff(time.ticks_ms(), began) > ms:
@@ -101,13 +113,15 @@ class Central:
 
     async def connect(self, peer, kind, address):
         """Connect to an address. Raises RootletError BLE_CONNECT."""
+        if not self.radio.on:
+            raise RootletError("BLE_LOST", "the radio is off")
         self.radio.stop_scan()  # NimBLE would end it, and no controller must do both
         self.connecting = (address, peer)
         try:
             self.radio.ble.gap_connect(kind, address, _CONNECT_MS)
             if not await self._answered(peer, _CONNECT_MS):
                 # What is late still comes, and must not be taken for the answer to the next one.
-                self._cancel()
+                self.radio.cancel()
                 await self._answered(peer, _STEP_MS)
         except OSError as e:
             raise RootletError("BLE_CONNECT", "the radio refuses (error %s)" % e) from None
@@ -124,12 +138,6 @@ class Central:
                 return False
             await asyncio.sleep_ms(_POLL_MS)
         return True
-
-    def _cancel(self):
-        try:
-            self.radio.ble.gap_connect(None)
-        except (OSError, TypeError):
-            pass  # there is nothing to cancel
 
     async def close(self, peer):
         """End a connection. Returns whether the stack says that it has."""
@@ -196,7 +204,7 @@ class Central:
         return out
 
     async def subscribe(self, peer, value, end, properties):
-        """Ask for notifications, else indications, of one characteristic. Raises RootletError."""
+        """Ask for notifications, else indications, of one characteristic. Returns a status. Raises RootletError."""
         ble, handle = self.radio.ble, peer.handle
         found = []
         if end > value:
@@ -208,21 +216,17 @@ class Central:
                 radio_.DESCRIPTORS_DONE,
             )
         if not found:
-            raise RootletError("BLE_GATT", "a characteristic that notifies has no descriptor to switch that on")
+            return _NOT_FOUND
         peer.done.clear()
         word = b"\x01\x00" if properties & _NOTIFIES else b"\x02\x00"
         ble.gattc_write(handle, found[0][1], word, 1)
-        status = await self._until(peer, radio_.WRITE_DONE, "subscribing")
-        if status:
-            raise RootletError("BLE_GATT", "subscribing failed with status %d" % status)
+        return await self._until(peer, radio_.WRITE_DONE, "subscribing")
 
     async def read(self, peer, value):
-        """Read one value, which goes to peer.value. Raises RootletError."""
+        """Read one value, which goes to peer.value. Returns a status. Raises RootletError."""
         peer.done.clear()
         self.radio.ble.gattc_read(peer.handle, value)
-        status = await self._until(peer, radio_.READ_DONE, "reading")
-        if status:
-            raise RootletError("BLE_GATT", "reading failed with status %d" % status)
+        return await self._until(peer, radio_.READ_DONE, "reading")
 
     async def _exchange(self, peer, mtu):
         """Ask for a larger MTU. Where the peer has asked already, or cannot, what comes shows whether it is enough."""
@@ -246,15 +250,26 @@ class Central:
             self.radio.ble.gap_pair(peer.handle)
             if await self._until(peer, radio_.ENCRYPTED, "pairing", _PAIR_MS):
                 raise RootletError("BLE_PAIR", "the connection is not encrypted")
-        polled: list = []
+        polled = []
+        works = False
         for uuid, value, end, properties in await self.explore(peer, services, loose):
             peer.names[value] = uuid
-            if properties & (_NOTIFIES | _INDICATES):
-                await self.subscribe(peer, value, end, properties)
+            status = _NOT_FOUND
+            told = properties & (_NOTIFIES | _INDICATES)
+            if told:
+                status = await self.subscribe(peer, value, end, properties)
             if properties & _READS:
-                await self.read(peer, value)
-                if not properties & (_NOTIFIES | _INDICATES):
-                    polled.append(value)
+                said = await self.read(peer, value)
+                if status:
+                    status = said
+                    if not said:
+                        polled.append(value)  # also where subscribing has failed
+            if status:  # one that does not work must not keep the others from being read
+                peer.problem = _refused(uuid, status)
+            else:
+                works = True
+        if not works:
+            raise peer.problem
         return polled
 
     async def session(self, peer, kind, address, services, loose, every_ms, mtu=0, bond=False, up=None):
@@ -300,6 +315,8 @@ class Central:
             if polled and time.ticks_diff(now, last) >= every_ms:
                 last = now
                 for value in polled:
-                    await self.read(peer, value)
+                    status = await self.read(peer, value)
+                    if status:
+                        raise _refused(peer.names[value], status)
             await asyncio.sleep_ms(100)
         raise RootletError("BLE_LOST", "the peripheral has gone")

@@ -305,17 +305,20 @@ class Listener:
 
         def up():
             self.log("ble", "%s is connected: %s" % (sensor.name, text(sensor.address)))
+            if peer.problem:
+                self._told(sensor, peer.problem)
 
         bond = row["bond"] and self.radio.bonds is not None
         while True:
             while not (self.on and sensor.fresh and _age(sensor.at) < _NEAR_MS):
                 await asyncio.sleep_ms(100)
             code = ""
+            peer = Peer(sensor.name, value)
             began = time.ticks_ms()
             every = max(sensor.every_ms, 1000)
             try:
                 await self.central.session(  # type: ignore[union-attr]
-                    Peer(sensor.name, value), sensor.kind, sensor.address, wanted, loose, every, mtu, bond, up
+                    peer, sensor.kind, sensor.address, wanted, loose, every, mtu, bond, up
                 )
             except RootletError as e:
                 code = e.code
@@ -358,6 +361,8 @@ class Listener:
             await asyncio.sleep_ms(pause)
 
     def _stop(self):
+        if self.central and self.central.connecting:
+            self.central.connecting[1].ended = True
         try:
             self.radio.stop()
         except OSError:

@@ -49,6 +49,7 @@ class Radio:
         self.wanted: list = []  # UUIDs that discovery is to find
         self.bonds = None  # keeps the keys of bonded peers, see ble_bonds
         self.heard = self.dropped = 0  # advertisements; events that found no room
+        self.on = False
         self.failed = False  # the end of a procedure was lost: start again
         self._ring = bytearray(SLOTS * _SIZE)
         # Each of these is written by one side only, the interrupt or who takes: it may come between any two steps.
@@ -58,17 +59,30 @@ class Radio:
 
     def start(self):
         """Switch it on. Raises OSError."""
-        self.ble.active(True)
-        if self.bonds:
-            self.ble.config(bond=True, le_secure=True, mitm=False, io=3)
         while self.take():
             pass
         self.failed = False
-        self.ble.irq(self._irq)
+        self.ble.irq(self._irq)  # before the radio is on: NimBLE asks for the keys of bonds while it starts
+        self.ble.active(True)
+        if self.bonds:
+            self.ble.config(bond=True, le_secure=True, mitm=False, io=3)
+        self.on = True
 
     def stop(self):
-        """Switch it off; connections end without another event."""
+        """Switch it off; connections end without another event. Raises OSError."""
+        if self.on:
+            self.cancel()
+            self.stop_scan()
+        self.on = False
         self.ble.active(False)
+
+    def cancel(self):
+        """No longer try to connect. On a radio that is off BTstack would crash by it."""
+        try:
+            if self.on:
+                self.ble.gap_connect(None)  # type: ignore[call-arg,arg-type]
+        except OSError:
+            pass  # there is nothing to cancel
 
     def stop_scan(self):
         """No scan from here on, if there is one."""

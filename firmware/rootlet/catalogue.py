@@ -74,7 +74,7 @@ CATALOGUE = {
     "BLE_CONNECT": "a BLE peripheral takes no connection|bring it nearer; end its connection to a phone or another gateway",
     "BLE_LOST": "the connection to a BLE peripheral has ended|bring it nearer; the board connects again by itself",
     "BLE_GATT": "a BLE peripheral does not answer as GATT wants|check services and values: docs/ble-gatt.md",
-    "BLE_PAIR": "a BLE peripheral cannot be paired with|put it into pairing mode; remove older bonds on it",
+    "BLE_PAIR": "a BLE peripheral wants a bond, or cannot be paired with|set bond; if it has forgotten the board: `mpremote rm :bonds.json`",
     "BLE_DATA": "a BLE sensor's message cannot be read|check the sensor's format in ble.sensors: docs/ble-formats.md",
     "BLE_KEY": "a BLE sensor's message is refused|check its bindkey; if its battery was changed, restart the board",
     "SENSOR": "a sensor could not be read|check its wiring and pin",

@@ -7,6 +7,7 @@ import _sim
 import _thread
 import micropython
 import utime
+from utime import sleep_ms as _pause_ms  # a thread of its own: the radio is served in the program's sleep
 from umachine import *
 
 _RP2 = _sim.board["port"] == "rp2"
@@ -208,7 +209,7 @@ class Timer:
     def _tick(self, run, mode, period):
         waited = 0
         while run == self._run:
-            utime.sleep_ms(period)
+            _pause_ms(period)
             if not self._waiting:
                 waited = 0
                 self._waiting = True

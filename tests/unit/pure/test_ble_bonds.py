@@ -45,6 +45,10 @@ def test_bounded_and_the_oldest_goes():
         assert b.set(1, bytes([n]), b"v")
     assert b.get(1, 0, None) == b"v" and b.get(1, 0, bytes([39])) == b"v" and b.get(1, 0, bytes([0])) is None
     assert b.get(1, 15, None) == b"v" and b.get(1, 16, None) is None
+    assert b.set(10, b"irk", b"ours")
+    for n in range(40):
+        b.set(2, bytes([n]), b"w")
+    assert b.get(10, 0, b"irk") == b"ours" and b.get(2, 14, None) == b"w" and b.get(2, 15, None) is None
     assert not b.set(1, b"k", bytes(200)) and b.get(1, 0, b"k") is None
     clean()
 
