@@ -52,6 +52,7 @@ fuzz: $(READY)
 
 soak: $(READY)
 	ROOTLET_SOAK_SECONDS=3600 $(BIN)/pytest tests/integration/test_gateway.py -k soak --timeout=4000
+	ROOTLET_BLE_FLOOD_S=60 $(BIN)/pytest tests/board/test_ble_gateway_on_board.py -k hundred -s --timeout=600
 	ROOTLET_SOAK_PUBLISHES=2000000 ROOTLET_SOAK_RECONNECTS=5000 $(BIN)/pytest tests/soak -s --timeout=4000
 	ROOTLET_DEPLOY_CUTS=200 $(BIN)/pytest tests/board/test_deploy_atomic.py -k random --timeout=4000
 	ROOTLET_OUTBOX_CUTS=20000 $(BIN)/pytest tests/unit -k "outbox and lost" --timeout=4000

@@ -7,9 +7,9 @@ import _sim
 import _thread
 import micropython
 import utime
-from utime import sleep_ms as _pause_ms  # a thread of its own: the radio is served in the program's sleep
 from umachine import *
 
+_pause_ms = utime.sleep_ms  # of a thread of its own: the radio is served where the program sleeps
 _RP2 = _sim.board["port"] == "rp2"
 PWRON_RESET = 1
 WDT_RESET = 3
