@@ -8,7 +8,7 @@ from .dates import timestamp
 def reading(device, sensor, quantity, value, unit, seconds, boot, sequence, source=None):
     """A reading as JSON text.
 
-    Args: value: number or text. unit: UCUM text or None. seconds: Unix seconds of the reading. boot: how often the
+    Args: value: number (a fraction is told with seven digits; one that is not finite as null) or text. unit: UCUM text or None. seconds: Unix seconds of the reading. boot: how often the
         board has started. sequence: counts from 0 at each start; with boot it is unique to the device. source: of a
         BLE sensor's (address as text, RSSI in dBm).
     """
@@ -16,7 +16,6 @@ def reading(device, sensor, quantity, value, unit, seconds, boot, sequence, sour
         "device": device,
         "sensor": sensor,
         "quantity": quantity,
-        "value": value,
         "unit": unit,
         "time": timestamp(seconds),
         "boot": boot,
@@ -24,4 +23,8 @@ def reading(device, sensor, quantity, value, unit, seconds, boot, sequence, sour
     }
     if source:
         said["address"], said["rssi"] = source
+    if isinstance(value, float):
+        # Some builds print 24.3 as 24.299999999999997; boards hold no more than seven digits anyway.
+        return '%s, "value": %s}' % (json.dumps(said)[:-1], "%.7g" % value if value - value == 0 else "null")
+    said["value"] = value
     return json.dumps(said)

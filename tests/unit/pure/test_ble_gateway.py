@@ -225,3 +225,18 @@ def test_what_comes_before_the_clock_is_good_does_not_count_as_told():
     s.ready = True
     s.hear(A, level(1))
     assert s.values() == [("s0", 1)]
+
+
+def test_the_command_for_the_interval_reaches_a_sensor_of_this_kind():
+    from rootlet.remote import Remote
+
+    s = Setup({"address": "c1:02:03:04:05:06", "every_s": 60})
+
+    class Gateway:
+        settings = {"sensors": (), "ble": s.listener.settings}
+
+    class Holder:
+        _gateway = Gateway
+
+    Remote._interval(Holder, 1, {"sensor": "s0", "every_s": 0.5})
+    assert s.listener.sensors[0].every_ms == 500
