@@ -16,7 +16,8 @@ from bumble.host import Host
 from bumble.link import LocalLink
 from bumble.transport.common import AsyncPipeSink
 
-from host_tools.sim.air import Air, Radio
+from host_tools.sim.air import Air
+from host_tools.sim.air_link import Radio
 from host_tools.sim.board import VirtualBoard
 
 ADDRESS = "C4:11:22:33:44:55"
