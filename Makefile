@@ -39,7 +39,7 @@ $(STUBS)/.ready: constraints.txt $(READY)
 	@touch $@
 
 test: check
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 bench: $(READY)
 	@$(BIN)/rootlet bench
