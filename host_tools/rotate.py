@@ -392,10 +392,11 @@ STEPS: tuple[tuple[str, Step], ...] = (
 )
 
 
-def restart_and_wait(port: str, patterns: tuple[str, ...], timeout_s: float) -> str | None:
+def restart_and_wait(port: str, patterns: tuple[str, ...], timeout_s: float, against: str = r"(?!)") -> str | None:
     """Soft-reset the board, with its port held open so that no line is missed, and wait for its console.
 
-    Args: patterns: regular expressions, awaited in this order. timeout_s: for all of them.
+    Args: patterns: regular expressions, awaited in this order. timeout_s: for all of them. against: a line of which
+    the waiting is in vain.
     Returns None, or what the board said in place of them. Raises Failure where the port cannot be used.
     """
     import serial
@@ -405,7 +406,7 @@ def restart_and_wait(port: str, patterns: tuple[str, ...], timeout_s: float) -> 
             if not _to_prompt(link):
                 return "its prompt did not come"
             link.write(b"\x04")
-            return _await(link, patterns, timeout_s)
+            return _await(link, patterns, timeout_s, against)
     except OSError as e:  # SerialException is one; what the terminal itself raises is not wrapped in it
         raise Failure(
             f"the console of {port} was lost", str(e)[:200], "the same command again", Exit.NO_DEVICE
@@ -426,7 +427,7 @@ def _to_prompt(link: Any) -> bool:
     return False
 
 
-def _await(link: Any, patterns: tuple[str, ...], timeout_s: float) -> str | None:
+def _await(link: Any, patterns: tuple[str, ...], timeout_s: float, against: str) -> str | None:
     end = time.monotonic() + timeout_s
     waiting = list(patterns)
     rest = b""
@@ -440,6 +441,8 @@ def _await(link: Any, patterns: tuple[str, ...], timeout_s: float) -> str | None
                 waiting.pop(0)
                 if not waiting:
                     return None
+            elif re.search(against, line):
+                return error or line
             elif "error: " in line:
                 error = line[-200:]
     return error or f"no line like {waiting[0]!r} in {timeout_s:.0f} s"

@@ -232,7 +232,8 @@ def confirm(board: Board, tree: str, former: str | None, wait_s: float, say: Say
 
     wanted = (rf"boot: app_{tree}$", "gateway: rootlet starts", "mqtt: first reading published")
     try:
-        fact = rotate.restart_and_wait(board.port, wanted, wait_s)
+        # Where the new tree ends again and again, boot.py itself goes back, and then the former one publishes.
+        fact = rotate.restart_and_wait(board.port, wanted, wait_s, against=rf"^boot: (?!app_{tree}$)")
     except Failure as e:
         fact = e.because
     if fact is None:

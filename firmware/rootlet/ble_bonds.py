@@ -9,8 +9,9 @@ import os
 from binascii import hexlify, unhexlify
 
 PATH = "bonds.json"
-_MOST = 16  # records: two or three a peer
+_MOST = 33  # records: two of each of 16 sensors, and the board's own
 _LONGEST = 128
+_RETRY = 60  # calls of save() after one that failed
 _IDENTITY = 10  # NimBLE's kind of the board's own identity key: without it the bonds are those of another board
 
 
@@ -20,9 +21,10 @@ class Bonds:
     def __init__(self):
         self._rows: list = []  # [kind, key, value]
         self.changed = False
+        self._pause = 0
         try:
             with open(PATH) as f:
-                for kind, key, value in json.loads(f.read(8192)):
+                for kind, key, value in json.loads(f.read(16384)):
                     self._rows.append((kind, unhexlify(key), unhexlify(value)))
         except (OSError, ValueError, TypeError):
             pass  # peers have to pair again
@@ -50,6 +52,8 @@ class Bonds:
         if value is not None and len(key) + len(value) > _LONGEST:
             return False
         before = len(self._rows)
+        if value is not None and self.get(kind, 0, key) == value:
+            return True
         self._rows[:] = [row for row in self._rows if not (row[0] == kind and row[1] == key)]
         self.changed = True
         if value is None:
@@ -63,8 +67,12 @@ class Bonds:
         return True
 
     def save(self):
-        """Write them to flash if they have changed. A new file, then renamed over the old. Raises nothing."""
-        if not self.changed:
+        """Write them to flash if they have changed; to be called each second.
+
+        A new file, then renamed over the old. Raises nothing.
+        """
+        self._pause = max(0, self._pause - 1)
+        if not self.changed or self._pause:
             return
         self.changed = False
         try:
@@ -75,3 +83,4 @@ class Bonds:
             os.rename(PATH + ".new", PATH)
         except (OSError, MemoryError):
             self.changed = True
+            self._pause = _RETRY

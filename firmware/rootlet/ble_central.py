@@ -14,6 +14,8 @@ _STEP_MS = 5000  # for each answer
 _CONNECT_MS = 8000
 _PAIR_MS = 20000
 _SETUP_MS = 40000  # for everything until the first value
+_COUNTED_MS = 60000
+_WHOLE_MS = 60000  # least time between two reads of what notifies
 _TURN_MS = 15000  # of a connection that others wait for
 _POLL_MS = 20
 _MOST = 12  # characteristics of one peripheral
@@ -38,9 +40,11 @@ class Peer:
         self.value = value
         self.handle = None
         self.ended = False
+        self.lived = 0  # ms; no more is counted from a minute on, since ticks go round
         self.done: dict = {}  # status by event: procedures that have ended
         self.found: list = []  # [index in wanted, a, b, size]
         self.names: dict = {}  # handle of a value: UUID
+        self.readable: list = []
         self.problem = None  # RootletError of a characteristic that does not work
 
     def take(self, event, kind, a, b, size, ticks, data):
@@ -98,6 +102,7 @@ class Central:
     async def _until(self, peer, event, what, ms=_STEP_MS):
         """Wait for the end of a procedure; its status, 0 or an error of ATT. Raises RootletError BLE_LOST, BLE_GATT."""
         began = time.ticks_ms()
+        late = False
         while True:
             if event in peer.done:
                 status = peer.done[event] & 255  # NimBLE adds 256 to what the Attribute Protocol says
@@ -107,9 +112,10 @@ class Central:
                     return status
             if peer.ended:
                 raise RootletError("BLE_LOST", "the connection ended at %s" % what)
-            if time.ticks_diff(time.ticks_ms(), began) > ms:
+            if late:
                 raise RootletError("BLE_GATT", "no answer to %s within %d s" % (what, ms // 1000))
-            await asyncio.sleep_ms(_POLL_MS)
+            late = time.ticks_diff(time.ticks_ms(), began) > ms  # once more: the program itself may have been busy
+            await asyncio.sleep_ms(_POLL_MS * 2 if late else _POLL_MS)
 
     async def connect(self, peer, kind, address):
         """Connect to an address. Raises RootletError BLE_CONNECT."""
@@ -122,7 +128,8 @@ class Central:
             if not await self._answered(peer, _CONNECT_MS):
                 # What is late still comes, and must not be taken for the answer to the next one.
                 self.radio.cancel()
-                await self._answered(peer, _STEP_MS)
+                if not await self._answered(peer, _STEP_MS):
+                    self.radio.failed = True
         except OSError as e:
             raise RootletError("BLE_CONNECT", "the radio refuses (error %s)" % e) from None
         finally:
@@ -130,6 +137,8 @@ class Central:
             self.scan()
         if peer.handle is None:
             raise RootletError("BLE_CONNECT", "no connection within %d s" % (_CONNECT_MS // 1000))
+        if peer.ended:  # the radio may be off, and BTstack crash by what comes next
+            raise RootletError("BLE_LOST", "the connection ended at once")
 
     async def _answered(self, peer, ms):
         began = time.ticks_ms()
@@ -159,11 +168,14 @@ class Central:
         self.radio.wanted = [bluetooth.UUID(u) for u in uuids]
         peer.found = []
         peer.done.clear()
+        lost = self.radio.lost
         start()
         status = await self._until(peer, done, what)
         self.radio.wanted = []
         if status:
             raise RootletError("BLE_GATT", "%s failed with status %d" % (what, status))
+        if self.radio.lost != lost:  # a part would be taken for the whole, for as long as the connection lasts
+            raise RootletError("BLE_GATT", "%s: more than there is room for" % what)
         return peer.found
 
     async def explore(self, peer, services, loose):
@@ -260,6 +272,8 @@ class Central:
                 status = await self.subscribe(peer, value, end, properties)
             if properties & _READS:
                 said = await self.read(peer, value)
+                if not said:
+                    peer.readable.append(value)
                 if status:
                     status = said
                     if not said:
@@ -272,7 +286,7 @@ class Central:
             raise peer.problem
         return polled
 
-    async def session(self, peer, kind, address, services, loose, every_ms, mtu=0, bond=False, up=None):
+    async def session(self, peer, kind, address, services, loose, every, mtu=0, bond=False, up=None):
         """Connect, explore, subscribe and read, until the connection ends or others wait for one.
 
         Args: kind, address: as heard. services, loose: see explore. every_ms: between two reads of what does not
@@ -287,36 +301,48 @@ class Central:
         finally:
             self.waiting -= 1
         try:
-            async with self._lock:
-                try:
-                    polled: list = await asyncio.wait_for_ms(
-                        self._set_up(peer, kind, address, services, loose, mtu, bond), _SETUP_MS
-                    )
-                finally:
-                    self.radio.wanted = []
+            await self._lock.acquire()
+            try:
+                polled: list = await asyncio.wait_for_ms(
+                    self._set_up(peer, kind, address, services, loose, mtu, bond), _SETUP_MS
+                )
+            finally:
+                self.radio.wanted = []
+                self._lock.release()  # not by `async with`: that allocates, and without memory it would stay locked
             if up:
                 up()
-            return await self._live(peer, polled, every_ms)
+            return await self._live(peer, polled, every)
         except asyncio.TimeoutError:
             raise RootletError("BLE_GATT", "not ready within %d s" % (_SETUP_MS // 1000)) from None
         except OSError as e:
             raise RootletError("BLE_LOST", "the radio refuses (error %s)" % e) from None
         finally:
-            if not await self.close(peer):
-                self.radio.failed = True
-            self.free += 1
+            closed = False
+            try:
+                closed = await self.close(peer)
+            finally:  # also where there is no memory for that
+                self.free += 1
+                if not closed:
+                    self.radio.failed = True
 
-    async def _live(self, peer, polled, every_ms):
-        began = last = time.ticks_ms()
+    async def _live(self, peer, polled, every):
+        began = last = whole = time.ticks_ms()
         while not peer.ended:
             now = time.ticks_ms()
-            if self.waiting and time.ticks_diff(now, began) > _TURN_MS:
+            if peer.lived <= _COUNTED_MS:
+                peer.lived = time.ticks_diff(now, began)
+            if self.waiting and peer.lived > _TURN_MS:
                 return True
-            if polled and time.ticks_diff(now, last) >= every_ms:
-                last = now
-                for value in polled:
+            # What notifies may have nothing to tell for hours; now and then it is read, to show that it is alive.
+            rare = peer.readable and time.ticks_diff(now, whole) >= max(_WHOLE_MS, 10 * every())
+            if rare or (polled and time.ticks_diff(now, last) >= every()):
+                for value in peer.readable if rare else polled:
                     status = await self.read(peer, value)
                     if status:
                         raise _refused(peer.names[value], status)
+                whole = time.ticks_ms() if rare else whole
+                last = (
+                    time.ticks_ms()
+                )  # not before the reads: a value that comes sooner than the last would be too early
             await asyncio.sleep_ms(100)
         raise RootletError("BLE_LOST", "the peripheral has gone")

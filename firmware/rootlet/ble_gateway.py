@@ -21,6 +21,8 @@ _NEAR_MS = 3000  # heard within that time, it is likely to take a connection
 _AGAIN_MS = 300000  # before the same error of the same sensor is told again
 _FIRST_MS, _LAST_MS = 2000, 120000  # pauses between connections
 _QUANTITIES = 32  # of one sensor
+_USELESS = 50  # messages before it is told that none is of the format
+_EVENTS = ("button", "command", "dimmer")
 
 
 def _age(then):
@@ -64,12 +66,16 @@ class Sensor:
             self.prefix = row["local_name"].encode()
         self.state: dict = {}
         self.last: dict = {}  # by quantity: (value, ticks) as published
+        self.held: dict = {}  # by quantity: (value, unit, ticks) that came too early
         self.payload = b""
         self.at = None  # ticks when it was heard
         self.fresh = False  # heard since the last connection
         self.rssi = 0
-        self.second = self.budget = 0
-        self.told = None  # (code, ticks)
+        self.second = self.budget = self.events = 0
+        self.told: dict = {}  # ticks by code
+        self.busy = False  # a session uses the address
+        self.useless = 0  # messages without anything of its format; -1: there was one with it
+        self.missed = False
         self.values = row["values"]
         self.sources: list = []
         if row["format"] == "mapped":
@@ -102,8 +108,9 @@ class Sensor:
 
     def due(self, quantity, value, now):
         """Whether a value is worth publishing; then it counts as published."""
-        if isinstance(value, str):  # an event: each one counts, and decoders leave out repetitions
-            return True
+        if quantity.split("-")[0] in _EVENTS:  # each one counts, and decoders leave out repetitions
+            self.events -= 1
+            return self.events >= 0
         before = self.last.get(quantity)
         if before is None and len(self.last) >= _QUANTITIES:
             return False
@@ -112,7 +119,12 @@ class Sensor:
             if age < self.every_ms:
                 return False
             least = self.row["change"].get(quantity)
-            if least and abs(value - before[0]) < least and age < self.every_ms * _LONGEST:
+            if (
+                least
+                and not isinstance(value, str)
+                and abs(value - before[0]) < least
+                and age < self.every_ms * _LONGEST
+            ):
                 return False
         self.last[quantity] = (value, now)
         return True
@@ -121,7 +133,7 @@ class Sensor:
         """Whether one more message may be decoded in this second."""
         second = ticks() // 1000
         if second != self.second:
-            self.second, self.budget = second, _BURST
+            self.second, self.budget, self.events = second, _BURST, _BURST
         self.budget -= 1
         return self.budget >= 0
 
@@ -158,35 +170,41 @@ class Listener:
             self.radio.bonds = Bonds()
         self.skipped = 0  # messages beyond what is decoded in a second
         self.on = False
-        self._heard = 0
+        self._heard = self._seconds = 0
         self._quiet = time.ticks_ms()
 
     def _told(self, sensor, error):
         """Tell an error of a sensor, not the same one all the time."""
         now = time.ticks_ms()
-        if sensor.told and sensor.told[0] == error.code and time.ticks_diff(now, sensor.told[1]) < _AGAIN_MS:
+        # Less than 0: told so long ago that the ticks have gone round.
+        if error.code in sensor.told and 0 <= time.ticks_diff(now, sensor.told[error.code]) < _AGAIN_MS:
             return
-        sensor.told = (error.code, now)
+        sensor.told[error.code] = now
         self.failed(RootletError(error.code, "'%s': %s" % (sensor.name, error.fact)))
 
     def _scan(self):
         s = self.settings
         try:
-            self.radio.ble.gap_scan(0, s["interval_ms"] * 1000, s["window_ms"] * 1000, s["active"])
+            self.radio.scan(s["interval_ms"], s["window_ms"], s["active"])
             self._quiet = time.ticks_ms()
         except OSError:  # tried again soon
             self._quiet = time.ticks_add(time.ticks_ms(), _SOON_MS - _QUIET_MS)
+            self._heard = self.radio.heard  # else what was heard before counts as heard since
 
-    def _values(self, sensor, found, when):
+    def _values(self, sensor, found, when, now=None):
         for quantity, value, unit in found:
-            if sensor.due(quantity, value, when):
+            if sensor.due(quantity, value, when if now is None else now):
+                sensor.held.pop(quantity, None)
                 self.take(sensor.name, quantity, value, unit, _age(when), text(sensor.address), sensor.rssi)
+            elif quantity in sensor.last:  # too early, and perhaps the last for hours
+                sensor.held[quantity] = (value, unit, when)
 
     def _advert(self, source, kind, rssi, when, address, payload):
         """An advertisement, for whoever of the sensors it is."""
-        if source == len(self.sensors):
-            for sensor in self.learning:
-                if sensor.address is None and sensor.matches(address, kind, payload):
+        for sensor in self.learning:
+            # Who knows the IRK may change the address at any time; a name is kept by who had it first.
+            if sensor.address is None or (sensor.irk and sensor.address != address and not sensor.busy):
+                if sensor.matches(address, kind, payload):
                     sensor.address = self.radio.listed[self.sensors.index(sensor)] = address
         for sensor in self.sensors:
             if sensor.address == address:
@@ -209,11 +227,23 @@ class Listener:
             for where in sensor.sources:
                 data = ble_adverts.find(payload, *_place(where))
                 if data is not None:
-                    self._values(sensor, sensor.mapped(sensor.values, where, data), when)
-            return
-        data = ble_adverts.find(payload, *sensor.place)
-        if data is not None:
-            self._values(sensor, sensor.decode(data, sensor.address, sensor.key, sensor.state), when)
+                    sensor.useless = -1
+                    self._mapped(sensor, where, data, when)
+        else:
+            data = ble_adverts.find(payload, *sensor.place)
+            if data is not None:
+                sensor.useless = -1
+                self._values(sensor, sensor.decode(data, sensor.address, sensor.key, sensor.state), when)
+        if sensor.useless >= 0:
+            sensor.useless += 1
+            if sensor.useless == _USELESS:
+                raise RootletError("BLE_DATA", "none of %d messages is of its format" % _USELESS)
+
+    def _mapped(self, sensor, where, data, when):
+        """Each value for itself: one that cannot be read must not take the others away."""
+        for row in sensor.values:
+            if row["source"] == where:
+                self._guarded(sensor, lambda: self._values(sensor, sensor.mapped([row], where, data), when))
 
     def _old(self, sensor):
         """Whether one of the values may be published again."""
@@ -239,6 +269,8 @@ class Listener:
             return function(*args)
         except RootletError as e:
             error = e
+            if sensor and sensor.prefix and e.code == "BLE_KEY" and not sensor.busy:  # one of the same name, perhaps
+                sensor.address = self.radio.listed[self.sensors.index(sensor)] = None
         except MemoryError:
             gc.collect()
             error = RootletError("MEMORY", "%d B free after collecting" % gc.mem_free())
@@ -256,9 +288,22 @@ class Listener:
         if not (self.central and self.central.connecting) and time.ticks_diff(now, self._quiet) > _QUIET_MS:
             self.radio.stop_scan()
             self._scan()
+        self._seconds += 1
+        for sensor in self.sensors:
+            if sensor.at is None:
+                if self._seconds > _QUIET_MS // 1000 and not sensor.missed:
+                    sensor.missed = True
+                    self.log("ble", "%s was not heard so far; is its address right, is it near?" % sensor.name)
+            elif _age(sensor.at) > TICKS // 2:  # before the ticks go round
+                sensor.at = None
+                sensor.last.clear()
+            for quantity in list(sensor.held):
+                value, unit, when = sensor.held[quantity]
+                if sensor.address is not None and self.ready() and value != sensor.last.get(quantity, (None,))[0]:
+                    self._guarded(sensor, self._values, sensor, [(quantity, value, unit)], when, ticks())
         for sensor in self.learning:
             if sensor.address is not None and sensor.at is not None and _age(sensor.at) > _QUIET_MS:
-                if sensor.name not in [p.name for p in self._peers()]:
+                if not sensor.busy:
                     sensor.address = self.radio.listed[self.sensors.index(sensor)] = None
                     sensor.at = None
                     sensor.fresh = False
@@ -289,6 +334,7 @@ class Listener:
         def decoded(uuid, data, size, when):
             if not self.ready():
                 return
+            sensor.at = when
             if size > DATA:
                 raise RootletError("BLE_DATA", "a value of %d B; %d are taken" % (size, DATA))
             if not sensor.affordable():
@@ -298,10 +344,13 @@ class Listener:
                 self._values(sensor, decoders[uuid](uuid, data), when)
             if uuid in loose:
                 where = "characteristic:" + ("%04x" % uuid if isinstance(uuid, int) else uuid)
-                self._values(sensor, sensor.mapped(sensor.values, where, data), when)
+                self._mapped(sensor, where, data, when)
 
         def value(*args):
             self._guarded(sensor, decoded, *args)
+
+        def every():
+            return max(sensor.every_ms, 1000)  # a command may change it
 
         def up():
             self.log("ble", "%s is connected: %s" % (sensor.name, text(sensor.address)))
@@ -314,8 +363,7 @@ class Listener:
                 await asyncio.sleep_ms(100)
             code = ""
             peer = Peer(sensor.name, value)
-            began = time.ticks_ms()
-            every = max(sensor.every_ms, 1000)
+            sensor.busy = True
             try:
                 await self.central.session(  # type: ignore[union-attr]
                     peer, sensor.kind, sensor.address, wanted, loose, every, mtu, bond, up
@@ -326,9 +374,9 @@ class Listener:
             except MemoryError:
                 code = "MEMORY"
                 gc.collect()
-            if not code or time.ticks_diff(time.ticks_ms(), began) > _QUIET_MS:
+            if not code or peer.lived > _QUIET_MS:
                 backoff.stable()
-            sensor.fresh = False
+            sensor.busy = sensor.fresh = False
             await asyncio.sleep_ms(backoff.failed(code))
 
     async def run(self):
@@ -340,24 +388,21 @@ class Listener:
         """A radio that fails is started again."""
         backoff = Backoff(5000, 300000)
         while True:
-            self.feed("ble", 10000)
-            began = time.ticks_ms()
+            self.feed("ble radio", 10000)
             try:
                 self.radio.start()
                 self.on = True
                 self._scan()
                 self.log("ble", "listening for %d sensors" % len(self.sensors))
-                await self._listen()
+                await self._listen(backoff)
                 error = RootletError("BLE_OFF", "an event was lost")
             except (OSError, ImportError, MemoryError) as e:
                 error = RootletError("BLE_OFF", str(e) or "no memory")
             self.failed(error)
             self.on = False
             self._stop()
-            if time.ticks_diff(time.ticks_ms(), began) > _AGAIN_MS:
-                backoff.stable()
             pause = backoff.failed()
-            self.feed("ble", pause)
+            self.feed("ble radio", pause)
             await asyncio.sleep_ms(pause)
 
     def _stop(self):
@@ -371,15 +416,17 @@ class Listener:
             peer.ended = True
             del self.central.peers[peer.handle]  # type: ignore[union-attr]
 
-    async def _listen(self):
-        looked = time.ticks_ms()
+    async def _listen(self, backoff):
+        began = looked = time.ticks_ms()
         while not self.radio.failed:
             busy = self.drain()
             now = time.ticks_ms()
             if time.ticks_diff(now, looked) > 1000:
                 looked = now
-                self.feed("ble", 1000)
+                self.feed("ble radio", 1000)
                 self._look_after()
+                if time.ticks_diff(now, began) > _AGAIN_MS:
+                    backoff.stable()
             await asyncio.sleep_ms(0 if busy == _AT_ONCE else _POLL_MS)
 
     def status(self):

@@ -41,14 +41,13 @@ class Radio:
     """
 
     def __init__(self, listed, open=False):
-        import bluetooth
-
-        self.ble = bluetooth.BLE()
+        self.ble = None  # not before start: there may be none
         self.listed = listed
         self.open = open
         self.wanted: list = []  # UUIDs that discovery is to find
         self.bonds = None  # keeps the keys of bonded peers, see ble_bonds
         self.heard = self.dropped = 0  # advertisements; events that found no room
+        self.lost = 0  # of them, of connections
         self.on = False
         self.failed = False  # the end of a procedure was lost: start again
         self._ring = bytearray(SLOTS * _SIZE)
@@ -62,6 +61,10 @@ class Radio:
         while self.take():
             pass
         self.failed = False
+        if self.ble is None:
+            import bluetooth
+
+            self.ble = bluetooth.BLE()
         self.ble.irq(self._irq)  # before the radio is on: NimBLE asks for the keys of bonds while it starts
         self.ble.active(True)
         if self.bonds:
@@ -74,20 +77,25 @@ class Radio:
             self.cancel()
             self.stop_scan()
         self.on = False
-        self.ble.active(False)
+        if self.ble:
+            self.ble.active(False)
 
     def cancel(self):
         """No longer try to connect. On a radio that is off BTstack would crash by it."""
         try:
             if self.on:
-                self.ble.gap_connect(None)  # type: ignore[call-arg,arg-type]
+                self.ble.gap_connect(None)  # type: ignore[call-arg,arg-type,union-attr]
         except OSError:
             pass  # there is nothing to cancel
+
+    def scan(self, interval_ms, window_ms, active):
+        """Listen for `window_ms` of each `interval_ms`; active: ask for scan responses. Raises OSError."""
+        self.ble.gap_scan(0, interval_ms * 1000, window_ms * 1000, active)  # type: ignore[union-attr]
 
     def stop_scan(self):
         """No scan from here on, if there is one."""
         try:
-            self.ble.gap_scan(None)  # type: ignore[arg-type]
+            self.ble.gap_scan(None)  # type: ignore[arg-type,union-attr]
         except OSError:
             pass
 
@@ -100,7 +108,7 @@ class Radio:
     def _event(self, event, data):
         if event == SCAN_RESULT:
             kind, address, form, rssi, payload = data
-            self.heard += 1
+            self.heard = (self.heard + 1) & TICKS  # beyond that a number is allocated
             source = 0
             for known in self.listed:
                 if known is not None and address == known:
@@ -152,6 +160,8 @@ class Radio:
         if source >= 0:
             if room <= _KEPT or (self._put_by[source] - self._taken_by[source]) & 255 >= _SHARE:
                 self.dropped += 1
+                if source > len(self.listed):
+                    self.lost += 1
                 return
             self._put_by[source] = (self._put_by[source] + 1) & 255
         elif room <= 0:

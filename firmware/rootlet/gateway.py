@@ -15,6 +15,7 @@ from .start import log
 
 _TICK_MS = 200
 _ANNOUNCED = 64  # quantities that are told to Home Assistant
+_OF_ONE = 16  # of them, of one sensor: a forger may invent many
 _TOLD_EACH = 50  # ticks between two complaints of a full outbox
 
 
@@ -76,6 +77,8 @@ class Gateway:
             self.ble = Listener(settings["ble"], hardware, self._hear, log, _told, health.feed, self._timed)
         self.announced: list = []  # (sensor, quantity, unit) for Home Assistant
         self.told_of = 0  # of them, in this connection
+        self.said = 0  # packet of the last of them
+        self.shy = False  # a connection ended with one unanswered: not in the next, else no reading might ever arrive
 
     def _load_trust(self, needs):
         """The embedded roots. A board that has a shared key and no page to fetch needs none."""
@@ -140,7 +143,7 @@ class Gateway:
         self.sequence += 1
         if self.settings["home_assistant"] and len(self.announced) < _ANNOUNCED:
             what = (name, quantity, unit)
-            if what not in self.announced:
+            if what not in self.announced and len([1 for row in self.announced if row[0] == name]) < _OF_ONE:
                 self.announced.append(what)
         if name not in self.topics:
             self.topics[name] = self._topic(name).encode()  # one for all its readings
@@ -234,7 +237,7 @@ class Gateway:
         log("mqtt", "verified: %s, %s, %s" % (s.version, s.cipher, chain))
         if self.remote:
             self.remote.subscribe()
-        self.told_of = 0
+        self.told_of = self.said = 0
         self._tell()
         health.connected()
         memory.settle()
@@ -277,7 +280,7 @@ class Gateway:
         self.told_of += 1
         if self.told_of == len(self.announced):
             unload("home_assistant")
-        self.link.publish(topic, text)
+        self.said = self.link.publish(topic, text)
 
     def _turn(self):
         """What is to be done now and then while connected. Returns whether to leave. Raises RootletError."""
@@ -301,7 +304,7 @@ class Gateway:
                 self._set_clock()
             except RootletError as e:
                 log("error", e)
-        if self.told_of < len(self.announced):
+        if self.told_of < len(self.announced) and not self.shy and self.said not in self.link.client.inflight:
             self._announce()
         every = self.settings["mqtt"]["status_s"] * 1000
         if self.told is None or (every and time.ticks_diff(time.ticks_ms(), self.told) > every):
@@ -337,6 +340,7 @@ class Gateway:
             except MemoryError:
                 code = "MEMORY"
                 _told(_no_memory())
+            self.shy = self.said in self.link.client.inflight
             pause = self.link.ended(code)
             if self.remote:
                 self.remote.mute = code == "MQTT_TOO_LARGE"

@@ -44,11 +44,11 @@ def test_bounded_and_the_oldest_goes():
     for n in range(40):
         assert b.set(1, bytes([n]), b"v")
     assert b.get(1, 0, None) == b"v" and b.get(1, 0, bytes([39])) == b"v" and b.get(1, 0, bytes([0])) is None
-    assert b.get(1, 15, None) == b"v" and b.get(1, 16, None) is None
+    assert b.get(1, 32, None) == b"v" and b.get(1, 33, None) is None
     assert b.set(10, b"irk", b"ours")
     for n in range(40):
         b.set(2, bytes([n]), b"w")
-    assert b.get(10, 0, b"irk") == b"ours" and b.get(2, 14, None) == b"w" and b.get(2, 15, None) is None
+    assert b.get(10, 0, b"irk") == b"ours" and b.get(2, 31, None) == b"w" and b.get(2, 32, None) is None
     assert not b.set(1, b"k", bytes(200)) and b.get(1, 0, b"k") is None
     clean()
 
@@ -73,4 +73,22 @@ def test_a_damaged_file_is_as_none():
         with open(ble_bonds.PATH, "w") as f:
             f.write(text)
         assert Bonds().get(1, 0, None) is None
+    clean()
+
+
+def test_a_flash_that_refuses_is_asked_again_a_minute_later():
+    b = made()
+    b.set(1, b"peer", b"key")
+    good = ble_bonds.PATH
+    ble_bonds.PATH = "absent/bonds.json"
+    try:
+        b.save()
+    finally:
+        ble_bonds.PATH = good
+    for _ in range(59):
+        b.save()
+        assert b.changed
+    b.save()
+    assert not b.changed and Bonds().get(1, 0, b"peer") == b"key"
+    assert b.set(1, b"peer", b"key") and not b.changed
     clean()
