@@ -30,7 +30,7 @@ def _key(device: Device) -> str:
     return (
         f"encrypted: its bindkey is needed; --bindkey {device.heard.address}"
         if device.key == "needed"
-        else short(f"the bindkey does not fit: {device.note}", 120)
+        else short(device.note or "the bindkey does not fit", 120)
     )
 
 
@@ -54,7 +54,9 @@ def table(devices: list[Device]) -> list[str]:
         if device.values:
             said.append(in_words(device.values))
         if device.format == "gatt":
-            said.append(f"services {', '.join(device.services)}; rootlet ble scan --connect {device.heard.address}")
+            said.append(
+                f"services {', '.join(device.services)}; for more: rootlet ble scan --connect {device.heard.address}"
+            )
         if device.format:
             lines += [f"    {part}" for part in said] + [f"    topic {topic(device)}"]
         else:
@@ -143,8 +145,6 @@ def section(device: Device) -> str:
             f"# encrypted: its bindkey, 32 hexadecimal digits, goes into secrets.toml: {device.sensor}-bindkey"
         )
         lines.append(f'bindkey = {{ secret = "{device.sensor}-bindkey" }}')
-    if device.format == "gatt":
-        lines.append(f"services = [{', '.join(quoted(name) for name in device.services)}]")
     if device.format is None:
         lines.append("# unknown: say what the bytes mean; quantity, format, offset, scale, add, unit")
         lines.append("values = [")
@@ -165,9 +165,7 @@ def hints(told: Scan, devices: list[Device], *, everything: bool, active: bool) 
     out = []
     unknown = sum(device.format is None for device in devices)
     if not devices:
-        out.append(
-            "nothing was heard; sensors that sleep are rare: wake them, go nearer, or listen longer: --seconds 60"
-        )
+        out.append("nothing was heard; many sensors send rarely: wake them, go nearer, or listen longer: --seconds 60")
     elif unknown and not everything:
         out.append(f"{unknown} senders of unknown formats: --all shows them")
     if devices and not active and any(device.local_name is None for device in devices):

@@ -44,7 +44,7 @@ def sim(
     Example: rootlet sim --count 1000 --real 1 --seconds 60
 
     The script, every part optional:
-    {"wifi": {"networks": {"home": {"password": "secret", "dhcp": true, "join_ms": 50, "rssi": -50, "stuck": false,
+    {"wifi": {"networks": {"home": {"password": "my-password", "dhcp": true, "join_ms": 50, "rssi": -50, "stuck": false,
     "needs_reboot": false}}, "scan_ms": 50, "events": [{"at_ms": 5000, "lose_ap": "home", "for_ms": 3000}]},
     "dns": {"broker.example": "127.0.0.1", "other.example": ["127.0.0.2", "127.0.0.1"], "gone.example": "fail"},
     "clock": {"start": "2021-01-01T00:00:00Z", "settable": true},
