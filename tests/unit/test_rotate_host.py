@@ -285,3 +285,24 @@ def test_the_console_is_awaited(terminal: tuple[int, str], says: bytes, result: 
     found = rotate.restart_and_wait(name, ("slots: using slot a", "mqtt: connected"), 5 if result is None else 0.5)
     player.join(5)
     assert found == result or (result and found and found.startswith(result))
+
+
+def test_a_line_that_makes_the_waiting_vain_ends_it(terminal: tuple[int, str]) -> None:
+    ours, name = terminal
+
+    def play() -> None:
+        heard = b""
+        while not heard.endswith(b"\x02"):
+            heard += os.read(ours, 100)
+        os.write(ours, b"banner\r\n>>> ")
+        while not heard.endswith(b"\x04"):
+            heard += os.read(ours, 100)
+        os.write(ours, b"boot: app_a\r\nerror: TLS_MEMORY: x\r\nboot: app_b\r\nmqtt: first reading published\r\n")
+
+    player = threading.Thread(target=play, daemon=True)
+    player.start()
+    wanted = ("boot: app_a$", "first reading published")
+    found = rotate.restart_and_wait(name, wanted, 10, against=r"^boot: (?!app_a$)")
+    player.join(5)
+    assert found == "error: TLS_MEMORY: x"
+
