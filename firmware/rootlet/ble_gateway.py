@@ -1,141 +1,33 @@
-"""Readings of BLE sensors: who is listened to, what their messages mean, and which values are worth publishing."""
+"""Readings of BLE sensors: the radio is kept listening, messages go to whom they are of, values to who publishes."""
 
 import asyncio
 import gc
 import struct
 import time
-from binascii import unhexlify
 
 from . import ble_adverts, ble_formats
 from .backoff import Backoff
 from .ble_radio import DATA, SCAN_RESULT, TICKS, Radio, ticks
+from .ble_sensor import Sensor, decoder
 from .errors import RootletError
 
 _POLL_MS = 20
 _AT_ONCE = 16  # events taken before others run
-_BURST = 8  # messages of one sensor that are decoded in a second
-_LONGEST = 10  # times every_s: a value that does not change is published again after that
 _QUIET_MS = 60000  # without any advertisement: scan anew; a learned address is forgotten
 _SOON_MS = 2000
 _NEAR_MS = 3000  # heard within that time, it is likely to take a connection
 _AGAIN_MS = 300000  # before the same error of the same sensor is told again
 _FIRST_MS, _LAST_MS = 2000, 120000  # pauses between connections
-_QUANTITIES = 32  # of one sensor
 _USELESS = 50  # messages before it is told that none is of the format
-_EVENTS = ("button", "command", "dimmer")
 
 
 def _age(then):
     return (ticks() - then) & TICKS
 
 
-def _decoder(name):
-    """A decoder by its name; only what the configuration asks for is loaded."""
-    module = "decode_" + name
-    return getattr(__import__("rootlet." + module), module)
-
-
 def text(address):
     """An address as it is printed."""
     return ":".join(["%02x" % b for b in address])
-
-
-def _place(source):
-    """The type of the field and the identifier that a source of "values" names."""
-    kind, _, ident = source.partition(":")
-    if kind == "manufacturer":
-        return 0xFF, int(ident, 16)
-    # 16-bit UUID, or 128-bit one, whose bytes are the other way round in the air.
-    return (0x16, int(ident, 16)) if len(ident) == 4 else (0x21, bytes(reversed(unhexlify(ident.replace("-", "")))))
-
-
-class Sensor:
-    """What is known of one configured sensor. Args: row: of "sensors" in the checked "ble" section."""
-
-    def __init__(self, row, every_s):
-        self.row = row
-        self.name = row["name"]
-        self._every_s = every_s
-        self.address = unhexlify(row["address"].replace(":", "")) if row["address"] else None
-        self.fixed = self.address is not None
-        self.kind = 0
-        self.irk = unhexlify(row["irk"]) if row["irk"] else None
-        self.key = unhexlify(row["bindkey"]) if row["bindkey"] else None
-        self.prefix = None
-        if row["local_name"]:
-            self.prefix = row["local_name"].encode()
-        self.state: dict = {}
-        self.last: dict = {}  # by quantity: (value, ticks) as published
-        self.held: dict = {}  # by quantity: (value, unit, ticks) that came too early
-        self.payload = b""
-        self.at = None  # ticks when it was heard
-        self.fresh = False  # heard since the last connection
-        self.rssi = 0
-        self.second = self.budget = self.events = 0
-        self.told: dict = {}  # ticks by code
-        self.busy = False  # a session uses the address
-        self.useless = 0  # messages without anything of its format; -1: there was one with it
-        self.missed = False
-        self.values = row["values"]
-        self.sources: list = []
-        if row["format"] == "mapped":
-            for value in self.values:
-                if value["source"] not in self.sources:
-                    self.sources.append(value["source"])
-        if self.values:
-            self.mapped = _decoder("mapped").decode
-        if row["format"] in ble_formats.ADVERTS:
-            self.place = ble_formats.ADVERTS[row["format"]]
-            self.decode = _decoder(row["format"]).decode
-
-    @property
-    def every_ms(self):
-        """Least time between two values of a quantity; a command may change it."""
-        every_s = self.row["every_s"]
-        return int((self._every_s if every_s is None else every_s) * 1000)
-
-    def matches(self, address, kind, payload):
-        """Whether an advertisement of an unknown address is its own."""
-        if self.irk:
-            return kind == 1 and ble_adverts.resolves(address, self.irk)
-        if not self.prefix:
-            return False
-        name = ble_adverts.local_name(payload)
-        if name is None:
-            return False
-        name = bytes(name)
-        return name.startswith(self.prefix[:-1]) if self.prefix[-1:] == b"*" else name == self.prefix
-
-    def due(self, quantity, value, now):
-        """Whether a value is worth publishing; then it counts as published."""
-        if quantity.split("-")[0] in _EVENTS:  # each one counts, and decoders leave out repetitions
-            self.events -= 1
-            return self.events >= 0
-        before = self.last.get(quantity)
-        if before is None and len(self.last) >= _QUANTITIES:
-            return False
-        if before is not None and self.every_ms:
-            age = (now - before[1]) & TICKS
-            if age < self.every_ms:
-                return False
-            least = self.row["change"].get(quantity)
-            if (
-                least
-                and not isinstance(value, str)
-                and abs(value - before[0]) < least
-                and age < self.every_ms * _LONGEST
-            ):
-                return False
-        self.last[quantity] = (value, now)
-        return True
-
-    def affordable(self):
-        """Whether one more message may be decoded in this second."""
-        second = ticks() // 1000
-        if second != self.second:
-            self.second, self.budget, self.events = second, _BURST, _BURST
-        self.budget -= 1
-        return self.budget >= 0
 
 
 class Listener:
@@ -224,8 +116,8 @@ class Listener:
             return
         sensor.payload = payload
         if sensor.sources:
-            for where in sensor.sources:
-                data = ble_adverts.find(payload, *_place(where))
+            for where, kind_, ident in sensor.sources:
+                data = ble_adverts.find(payload, kind_, ident)
                 if data is not None:
                     sensor.useless = -1
                     self._mapped(sensor, where, data, when)
@@ -322,7 +214,7 @@ class Listener:
         decoders = {}
         for _, name, uuids in services:
             for uuid in uuids:
-                decoders[uuid] = _decoder(name).decode
+                decoders[uuid] = decoder(name).decode
         loose, mtu = [], 0
         for row_ in sensor.values:
             uuid = row_["source"].partition(":")[2]

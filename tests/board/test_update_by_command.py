@@ -32,16 +32,16 @@ class Field(Updates):
         self.asked = 0
 
     def next(self, kind: str, timeout_s: float = 60) -> dict[str, Any]:
-        """The next message of a kind; readings that come meanwhile are counted."""
+        """The next message of a kind; readings are counted, also the one that is returned."""
         end = time.monotonic() + timeout_s
         while True:
             topic, payload = self.watcher.next(max(0.01, end - time.monotonic()))
             said: dict[str, Any] = json.loads(payload)
-            if topic.endswith("/" + kind):
-                return said
             if "seq" in said:
                 key = said["boot"], said["seq"]
                 self.seen[key] = self.seen.get(key, 0) + 1
+            if topic.endswith("/" + kind):
+                return said
 
     def update(self, name: str) -> dict[str, Any]:
         """Ask for it; the first answer."""

@@ -86,7 +86,7 @@ def test_readings_of_several_quantities_on_one_topic() -> None:
         for one in entities.values():
             one.receive(told(quantity, value, units.get(quantity)))
         if quantity in expected:
-            expected[quantity] = str(value)
+            expected[quantity] = "%.7g" % value if isinstance(value, float) else str(value)
         assert states() == expected
 
 

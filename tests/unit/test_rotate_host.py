@@ -305,4 +305,3 @@ def test_a_line_that_makes_the_waiting_vain_ends_it(terminal: tuple[int, str]) -
     found = rotate.restart_and_wait(name, wanted, 10, against=r"^boot: (?!app_a$)")
     player.join(5)
     assert found == "error: TLS_MEMORY: x"
-
