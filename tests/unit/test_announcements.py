@@ -13,8 +13,8 @@ from rootlet.errors import RootletError
 from rootlet.outbox import Outbox
 
 MQTT = {
-    "qos": 1, "host": "h", "port": 1, "brokers": [], "retry_first_s": 0.002, "retry_longest_s": 0.002, "keepalive_s": 60,
-    "window": 8, "user": None, "password": None, "session": "clean", "failback_s": 60, "status_s": 0,
+    "qos": 1, "host": "h", "port": 1, "brokers": [], "retry_first_s": 0.002, "retry_longest_s": 0.002,
+    "keepalive_s": 60, "window": 8, "user": None, "password": None, "session": "clean", "failback_s": 60, "status_s": 0,
     "topic": "rootlet/{device}/{sensor}",
 }  # fmt: skip
 
