@@ -33,10 +33,9 @@ def _refused(uuid, status):
 
 
 class Peer:
-    """A connection. Args: name: of the sensor. value: function (uuid, data, size, ticks) for each value that comes."""
+    """A connection. Args: value: function (uuid, data, size, ticks) for each value that comes."""
 
-    def __init__(self, name, value):
-        self.name = name
+    def __init__(self, value):
         self.value = value
         self.handle = None
         self.ended = False
@@ -289,8 +288,9 @@ class Central:
     async def session(self, peer, kind, address, services, loose, every, mtu=0, bond=False, up=None):
         """Connect, explore, subscribe and read, until the connection ends or others wait for one.
 
-        Args: kind, address: as heard. services, loose: see explore. every_ms: between two reads of what does not
-        notify. mtu: longest value, bytes. bond: pair first. up: function called when all is set up.
+        Args: kind, address: as heard. services, loose: see explore. every: function that gives the ms between two
+        reads of what does not notify. mtu: longest value, bytes. bond: pair first. up: function called when all is
+        set up.
         Returns whether it ended by itself, because others wait. Raises RootletError BLE_*.
         """
         self.waiting += 1
@@ -341,8 +341,7 @@ class Central:
                     if status:
                         raise _refused(peer.names[value], status)
                 whole = time.ticks_ms() if rare else whole
-                last = (
-                    time.ticks_ms()
-                )  # not before the reads: a value that comes sooner than the last would be too early
+                # Not before the reads: a value that comes sooner than the last one would be too early.
+                last = time.ticks_ms()
             await asyncio.sleep_ms(100)
         raise RootletError("BLE_LOST", "the peripheral has gone")

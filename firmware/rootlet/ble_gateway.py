@@ -254,7 +254,7 @@ class Listener:
             while not (self.on and sensor.fresh and _age(sensor.at) < _NEAR_MS):
                 await asyncio.sleep_ms(100)
             code = ""
-            peer = Peer(sensor.name, value)
+            peer = Peer(value)
             sensor.busy = True
             try:
                 await self.central.session(  # type: ignore[union-attr]

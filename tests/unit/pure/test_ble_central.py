@@ -14,7 +14,7 @@ def live(readable, polled, every_ms, ms, waiting=0):
     """Values read in so many milliseconds of a connection, and how it ended."""
     central = Central(Radio(), 1, None)
     central.waiting = waiting
-    peer = Peer("s", None)
+    peer = Peer(None)
     peer.readable = readable
     peer.names = {value: 0x2A6E for value in readable + polled}
     read = []
