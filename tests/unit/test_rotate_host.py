@@ -260,16 +260,8 @@ def terminal() -> Iterator[tuple[int, str]]:
     os.close(theirs)
 
 
-@pytest.mark.parametrize(
-    ("says", "result"),
-    [
-        (b"one\r\n[0.1] slots: using slot a\r\n[0.2] mqtt: connected to x\r\n", None),
-        (b"[0.2] mqtt: connected to x\r\n[0.3] error: TCP_REFUSED: no\r\n", "[0.3] error: TCP_REFUSED: no"),
-        (b"\xff" * 5000 + b"\r\n", "no line like 'slots: using slot a'"),
-    ],
-)
-def test_the_console_is_awaited(terminal: tuple[int, str], says: bytes, result: str | None) -> None:
-    ours, name = terminal
+def restarted(ours: int, says: bytes) -> threading.Thread:
+    """A board at the other end of a terminal: gives its prompt when interrupted, and says this once restarted."""
 
     def play() -> None:
         heard = b""
@@ -282,25 +274,29 @@ def test_the_console_is_awaited(terminal: tuple[int, str], says: bytes, result: 
 
     player = threading.Thread(target=play, daemon=True)
     player.start()
+    return player
+
+
+@pytest.mark.parametrize(
+    ("says", "result"),
+    [
+        (b"one\r\n[0.1] slots: using slot a\r\n[0.2] mqtt: connected to x\r\n", None),
+        (b"[0.2] mqtt: connected to x\r\n[0.3] error: TCP_REFUSED: no\r\n", "[0.3] error: TCP_REFUSED: no"),
+        (b"\xff" * 5000 + b"\r\n", "no line like 'slots: using slot a'"),
+    ],
+)
+def test_the_console_is_awaited(terminal: tuple[int, str], says: bytes, result: str | None) -> None:
+    name = terminal[1]
+    player = restarted(terminal[0], says)
     found = rotate.restart_and_wait(name, ("slots: using slot a", "mqtt: connected"), 5 if result is None else 0.5)
     player.join(5)
     assert found == result or (result and found and found.startswith(result))
 
 
 def test_a_line_that_makes_the_waiting_vain_ends_it(terminal: tuple[int, str]) -> None:
-    ours, name = terminal
-
-    def play() -> None:
-        heard = b""
-        while not heard.endswith(b"\x02"):
-            heard += os.read(ours, 100)
-        os.write(ours, b"banner\r\n>>> ")
-        while not heard.endswith(b"\x04"):
-            heard += os.read(ours, 100)
-        os.write(ours, b"boot: app_a\r\nerror: TLS_MEMORY: x\r\nboot: app_b\r\nmqtt: first reading published\r\n")
-
-    player = threading.Thread(target=play, daemon=True)
-    player.start()
+    name = terminal[1]
+    says = b"boot: app_a\r\nerror: TLS_MEMORY: x\r\nboot: app_b\r\nmqtt: first reading published\r\n"
+    player = restarted(terminal[0], says)
     wanted = ("boot: app_a$", "first reading published")
     found = rotate.restart_and_wait(name, wanted, 10, against=r"^boot: (?!app_a$)")
     player.join(5)
