@@ -246,3 +246,10 @@ def load(board_id: str) -> Board:
 def all_boards() -> list[Board]:
     """All boards, by id. Raises Failure on a damaged board file."""
     return [load(board_id) for board_id in ids()]
+
+
+def on_board(board: Board) -> dict[str, Any]:
+    """What of a board's file the firmware reads: the rest would lie in its heap for nothing."""
+    names = ("id", "port", "led", "reset", "watchdog", "timer", "tls", "ble", "temperature")
+    wlan = {name: board["wlan"][name] for name in ("status", "pm")}
+    return {**{name: board[name] for name in names}, "wlan": wlan}  # type: ignore[literal-required]

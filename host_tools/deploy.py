@@ -173,6 +173,7 @@ def stage(
     psk: Path | None = None,
     update_key: Path | None = None,
     abi: str | None = None,
+    frozen: bool = False,
 ) -> Path:
     """Lay out what goes onto the board's file system.
 
@@ -182,6 +183,7 @@ def stage(
         cert, key: the device's certificate and private key, DER. psk: its raw pre-shared key, in place of those.
         update_key: public key of remote updates, see update_keys.
         abi: the .mpy version that the board loads, see mpy.abi; the newest if None.
+        frozen: its build of MicroPython has the packages in it (boards/manifest.py).
     Returns out. Raises Failure.
     """
     facts = boards.load(board)
@@ -191,12 +193,12 @@ def stage(
     if out.exists() and any(out.iterdir()):
         raise Failure(f"{out} is not empty", "files of an earlier run would go onto the board too", f"rm -r {out}")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    build_firmware(out / "rootlet", abi=abi)
-    _compile(umqtt.fetch() / "umqtt" / "simple.py", "umqtt/simple.py", out / "umqtt" / "simple.mpy", abi)
+    if not frozen:
+        build_firmware(out / "rootlet", abi=abi)
+        _compile(umqtt.fetch() / "umqtt" / "simple.py", "umqtt/simple.py", out / "umqtt" / "simple.mpy", abi)
     for name in ("boot.py", "main.py"):
         _put(FIRMWARE / name, out / name)
-    # How firmware is flashed is of no use on the board.
-    (out / "board.json").write_text(json.dumps({name: fact for name, fact in facts.items() if name != "image"}))
+    (out / "board.json").write_text(json.dumps(boards.on_board(facts)))
     if trust:
         _put(trust, out / f"trust_roots{trust.suffix}")
     if roots:

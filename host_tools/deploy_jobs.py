@@ -30,7 +30,7 @@ class Job:
     Args:
         board: an id of boards/. files: arguments of deploy.stage. port: where it is, if that is known.
         device: its id in the project, "" outside one. serial: its USB serial number, if that is known.
-        folder: of the provisioned files, in a project.
+        folder: of the provisioned files, in a project. frozen: see deploy.stage.
     """
 
     board: str
@@ -39,6 +39,7 @@ class Job:
     device: str = ""
     serial: str | None = None
     folder: Path | None = None
+    frozen: bool = False
 
     def sources(self) -> list[Path]:
         """The files and folders it is made of."""
@@ -100,7 +101,7 @@ def run_one(job: Job, options: trees.Options, say: trees.Say) -> None:
 
     def stage(out: Path, abi: str) -> Path:
         arguments: dict[str, Any] = dict(job.files)
-        return deploy.stage(out, board=job.board, abi=abi, **arguments)
+        return deploy.stage(out, board=job.board, abi=abi, frozen=job.frozen, **arguments)
 
     # In a project its folder says it all; outside one, what is not given stays as it is on the board.
     trees.run(port, stage, replace(options, carry=job.folder is None), say)

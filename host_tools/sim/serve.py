@@ -14,7 +14,9 @@ from host_tools.sim.surroundings import Surroundings
 _LOOK_S = 0.5
 
 
-def serve(say: Callable[[str], None], board: str, fs: Path, script: Path | None, link: Path | None) -> None:
+def serve(
+    say: Callable[[str], None], board: str, fs: Path, script: Path | None, link: Path | None, frozen: bool = False
+) -> None:
     """Run it; follows changes of the script file. Must be called in the main thread.
 
     Args: say: takes each line for the user. The others: see VirtualBoard.
@@ -25,7 +27,7 @@ def serve(say: Callable[[str], None], board: str, fs: Path, script: Path | None,
     around = Surroundings()
     try:
         first, peripherals = around.arrange(read_script(script) if script else {})
-        virtual = VirtualBoard(fs, board=board, script=first, link=link)
+        virtual = VirtualBoard(fs, board=board, script=first, link=link, frozen=frozen)
         seen = _stamp(script)
         with virtual:
             port = shlex.quote(str(link or virtual.port))

@@ -51,7 +51,8 @@ def _prepare(files, control, rom):
     modules["sys"] = modules["usys"] = _Sys(sys, _sim.board["port"], _sim.board["machine"])
     for name in ("_boot", "_os", "_vfs"):
         modules.pop(name, None)
-    sys.path[:] = ["", ".frozen", "/lib"]
+    # Where the firmware is frozen into the interpreter, child.py has put it here.
+    sys.path[:] = ["", "/frozen", ".frozen", "/lib"] if "/frozen" in sys.path else ["", ".frozen", "/lib"]
     sys.argv[:] = []
     _os.chdir("/")
     gc.collect()
