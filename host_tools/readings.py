@@ -301,7 +301,7 @@ def _few(data: object) -> list[tuple[str, str | int | float]]:
     """What matters most of a status report (docs/telemetry.md), then a few more of its plain values."""
     if not isinstance(data, dict):
         return []
-    outbox, ended, trouble = (data.get(key) for key in ("outbox", "reconnects", "trouble"))
+    outbox, ended, trouble, tls = (data.get(key) for key in ("outbox", "reconnects", "trouble", "tls"))
     rows: list[tuple[str, str | int | float]] = []
     if isinstance(outbox, dict):
         rows += [("outbox", outbox["depth"])] if whole(outbox.get("depth")) else []
@@ -312,6 +312,8 @@ def _few(data: object) -> list[tuple[str, str | int | float]]:
         rows += [("reconnects", sum(counts))] if counts else []
     if isinstance(trouble, dict) and isinstance(trouble.get("code"), str):
         rows.append(("trouble", trouble["code"]))
+    if isinstance(tls, list) and tls and isinstance(tls[0], str):
+        rows.append(("tls", tls[0]))
     told = {"status", "device", "rssi", "cert_days", "outbox", "reconnects", "trouble"}
     plain = [(k, v) for k, v in data.items() if isinstance(v, str | int | float) and v != "" and k not in told]
     return rows + plain[: max(3, 6 - len(rows))]

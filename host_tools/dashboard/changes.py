@@ -22,6 +22,7 @@ KINDS = {
     "dropped": "the outbox had no room for readings",
 }
 _CRASHES = ("crash", "watchdog", "safe")
+_OUTBOX = ("depth", "dropped")
 _CERT_DAYS = (30, 7, 0)
 
 
@@ -114,7 +115,7 @@ def changes(old: Facts, new: Facts) -> Iterator[tuple[str, str]]:
         why = ": ".join(filter(None, new.last_error)) if crash and new.last_error else ""
         yield "crash" if crash else "restart", ", ".join(filter(None, (new.reset, why)))
     if codes := ended(old, new):
-        yield "reconnect", ", ".join(f"{code} {n}×" if n > 1 else code for code, n in codes.items())
+        yield "reconnect", ", ".join(f"{n} {code}" if n > 1 else code for code, n in codes.items())
     if old.version and new.version and old.version != new.version:
         yield "version", f"{old.version} → {new.version}"
     if old.tree and new.tree and old.tree != new.tree:
