@@ -140,7 +140,7 @@ def understand(topic: str, payload: bytes, form: str = "") -> Message:
         return Message("status", device, sensor, status=short(status, 16), more=more[:LONGEST_SHOWN], data=data)
     if not isinstance(data, dict) or "value" not in data:
         return Message("other", device, sensor, value=short(text, LONGEST_SHOWN))
-    # Where nobody has said the form, a topic may have its parts in another order: the payload says which of them is the device.
+    # A topic may have its parts in another order: the payload says which of them is the device, if the form does not.
     claimed = data.get("device")
     if not form and isinstance(claimed, str) and claimed in parts:
         device = short(claimed)

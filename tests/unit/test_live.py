@@ -195,7 +195,6 @@ def test_while_the_broker_is_away_nothing_is_known() -> None:
     revision, rows = live.changed(revision)
     assert [(r["status"], r["since"]) for r in rows] == [("unknown", LATER + 10)]
     live.broker(True, LATER + 60)
-    live.gap(LATER + 60)
     assert row(live)["status"] == "unknown"
     # The same connection as before: it was online all the time.
     said = status(boots=1, uptime_s=3, reset="power", reconnects={}, version="0.1.0")
@@ -209,6 +208,13 @@ def test_while_the_broker_is_away_nothing_is_known() -> None:
     assert (row(live)["since"], row(live)["since_known"]) == (LATER + 101, False)
     live.gap(LATER + 200)
     assert kinds(live.message(*status(status="offline"), LATER + 201)) == [("offline", "")]
+
+
+def test_a_broker_that_comes_late() -> None:
+    live = Live(START)
+    live.broker(True, START + 900)
+    assert live.message(*status(boots=1, uptime_s=50, reconnects={}), START + 901) == []
+    assert (row(live)["since"], row(live)["since_known"]) == (START + 851, False)
 
 
 def test_what_changed_since() -> None:

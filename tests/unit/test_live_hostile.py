@@ -159,7 +159,7 @@ def attack(live: Live, devices: int) -> None:
     wide = "\N{GRINNING FACE}"
     for d in range(devices):
         name = f"{d}".ljust(64, wide)
-        for n in range(400):
+        for n in range(40):
             error = {"code": f"{n}".ljust(64, wide), "fact": f"{n}".ljust(160, wide)}
             said = {
                 "status": "online",
@@ -188,24 +188,28 @@ def attack(live: Live, devices: int) -> None:
             live.message(f"rootlet/{name}/{sensor}", json.dumps(last, ensure_ascii=False).encode(), NOW)
 
 
-def memory(make: Any) -> int:
+def memory(make: Any, devices: int) -> int:
+    make(Live(NOW), 1)  # what the interpreter itself keeps is none of ours
     tracemalloc.start()
     try:
         live = Live(NOW)
-        make(live)
+        make(live, devices)
         return tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
 
 
-def test_memory() -> None:
-    """Of some devices; the whole, 1,000 usual ones or 2,000 hostile ones, by ROOTLET_LIVE_DEVICES (minutes)."""
+def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of some devices, with the bounds of the whole in proportion; of more by ROOTLET_LIVE_DEVICES (minutes)."""
     devices = int(os.environ.get("ROOTLET_LIVE_DEVICES", "0"))
-    few = memory(lambda live: fill(live, devices or 20, 5, 120)) / (devices or 20)
-    most = memory(lambda live: attack(live, devices or 3)) / (devices or 3)
+    few = memory(lambda live, n: fill(live, n, 5, 120), devices or 20) / (devices or 20)
+    bad = devices or 6
+    for name in ("MOST_EVENTS", "MOST_QUANTITIES"):
+        monkeypatch.setattr(live_module, name, getattr(live_module, name) * bad // live_module.MOST_DEVICES)
+    most = memory(attack, bad) / bad
     print(f"a usual device: {few / 1024:.1f} KB; one that means harm: {most / 1024:.0f} KB")
     assert few < 16 * 1024
-    assert most < 160 * 1024
+    assert most < 80 * 1024
 
 
 def test_a_million_topics(monkeypatch: pytest.MonkeyPatch) -> None:
