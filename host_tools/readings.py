@@ -6,9 +6,11 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, TypeGuard
 
 from host_tools.masking import harmless
+from host_tools.sequences import Sequences
 
 KEPT = 32
 MOST_ROWS = 256
@@ -16,8 +18,6 @@ MOST_OF_ONE = 96
 MOST_DEVICES = 128
 LONGEST_PAYLOAD = 4096
 LONGEST_SHOWN = 200
-_MOST_MISSING = 256
-_MOST_STARTS = 4
 _LONGEST_NAME = 48
 _LARGEST_SEQUENCE = 1 << 53
 _STATUS = "status"
@@ -28,7 +28,12 @@ PLAIN_BLOCKS = "_.-=+*#@"
 
 def short(value: object, longest: int = _LONGEST_NAME) -> str:
     """A value as harmless text of bounded length."""
-    text = harmless(value[: 4 * longest] if isinstance(value, str) else str(value))
+    if not isinstance(value, str):
+        try:
+            value = str(value)
+        except (ValueError, RecursionError):  # a number of thousands of digits; lists in lists in lists
+            value = f"({type(value).__name__})"
+    text = harmless(value[: 4 * longest])
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
@@ -49,104 +54,6 @@ def sparkline(values: Iterable[float], blocks: str = BLOCKS) -> str:
         return blocks[round((n / 2 - low / 2) / span * top)] if span > 0 else blocks[top // 2]
 
     return "".join(map(block, numbers))
-
-
-@dataclass
-class Sequence:
-    """The sequence numbers of one device, which counts its readings from 0 at each start.
-
-    lost: numbers that have not come. repeated: numbers that came again, as QoS 1 may send them. one_start: they are of
-    one start only, as readings with a `boot` are; else what goes back far is a new start. unwatched: nobody looked for
-    a moment, so that the next gap says nothing.
-    """
-
-    last: int | None = None
-    lost: int = 0
-    repeated: int = 0
-    starts: int = 0
-    one_start: bool = False
-    unwatched: bool = False
-    _first: int = 0
-    _missing: set[int] = field(default_factory=set)
-
-    def add(self, number: int) -> None:
-        """Count one number."""
-        last = self.last
-        if last is None or number == last + 1:
-            self._first = number if last is None else self._first
-            self.last = number
-        elif number > last and self.unwatched:
-            self.last = number
-            self.unwatched = False
-        elif number > last:
-            self.lost += number - last - 1
-            self._missing.update(range(max(last + 1, number - _MOST_MISSING), number))
-            while len(self._missing) > _MOST_MISSING:
-                self._missing.remove(min(self._missing))
-            self.last = number
-        elif number in self._missing:
-            self._missing.remove(number)
-            self.lost -= 1
-        elif self.one_start:
-            self.repeated += number >= self._first  # what is older nobody has counted
-        elif number == last or (number and last - number <= _MOST_MISSING):
-            self.repeated += 1
-        else:
-            self.starts += 1
-            self.last = number
-            self._missing.clear()
-
-
-@dataclass
-class Sequences:
-    """The sequences of a device's last few starts: `boot` says which start a reading is of.
-
-    After a cut of power readings of older starts may come first, or again.
-    """
-
-    _kept: dict[int | None, Sequence] = field(default_factory=dict)
-    _newest: int | None = None
-    _lost: int = 0
-    _repeated: int = 0
-    _unwatched: bool = False
-
-    def unwatched(self) -> None:
-        """Nobody looked for a moment: what came then is not lost."""
-        self._unwatched = True
-        for sequence in self._kept.values():
-            sequence.unwatched = True
-
-    def add(self, number: int, boot: int | None = None) -> None:
-        """Count one number. boot: of the reading, None where it has none."""
-        sequence = self._kept.pop(boot, None)
-        if sequence is None:
-            sequence = Sequence(one_start=boot is not None)
-            if boot is not None:
-                if self._newest is not None and boot > self._newest and not self._unwatched:
-                    sequence.last = -1  # it began while we watched: from 0
-                self._unwatched = False
-                self._newest = max(boot, self._newest or 0)
-            if len(self._kept) >= _MOST_STARTS:
-                # The one not heard for longest, not the lowest: a deploy begins the count of starts anew.
-                old = self._kept.pop(next(iter(self._kept)))
-                self._lost += old.lost
-                self._repeated += old.repeated
-        self._kept[boot] = sequence
-        sequence.add(number)
-
-    @property
-    def lost(self) -> int:
-        """Numbers that have not come."""
-        return self._lost + sum(sequence.lost for sequence in self._kept.values())
-
-    @property
-    def repeated(self) -> int:
-        """Numbers that came again."""
-        return self._repeated + sum(sequence.repeated for sequence in self._kept.values())
-
-    def __bool__(self) -> bool:
-        """Whether there were any numbers."""
-        return bool(self._kept)
 
 
 @dataclass
@@ -186,7 +93,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Message:
-    """One message, understood as far as it can be. kind: "reading", "status" or "other"."""
+    """One message, understood as far as it can be. kind: "reading", "status" or "other".
+
+    time, data: the reading's time and the status, just as they came.
+    """
 
     kind: str
     device: str
@@ -200,26 +110,39 @@ class Message:
     more: str = ""
     address: str = ""
     rssi: int | None = None
+    time: Any = None
+    data: Any = None
 
 
-def understand(topic: str, payload: bytes) -> Message:
-    """What a message says. The device is that of the topic, which a broker checks; the payload may claim anything."""
+def understand(topic: str, payload: bytes, form: str = "") -> Message:
+    """What a message says. The device is that of the topic, which a broker checks; the payload may claim anything.
+
+    Args: form: of the topics, with {device} and {sensor}: what comes elsewhere is "other". Without it the last two
+        parts are device and sensor, so that a device can speak for another where the broker lets it publish below its
+        own name.
+    """
     parts = topic.split("/")
-    device, sensor = (short(parts[-2]), short(parts[-1])) if len(parts) > 1 else ("", short(topic))
+    if form:
+        named = _named(parts, form)
+        if named is None:
+            return Message("other", "", short(topic))
+        device, sensor = named
+    else:
+        device, sensor = (short(parts[-2]), short(parts[-1])) if len(parts) > 1 else ("", short(topic))
     text = payload[:LONGEST_PAYLOAD].decode("utf-8", "replace")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
         data = None
-    if parts[-1] == _STATUS:
+    if (sensor if form else parts[-1]) == _STATUS:
         status = data.get("status") if isinstance(data, dict) else text
         more = ", ".join(f"{short(k, 16)} {short(v, 32)}" for k, v in _few(data))
-        return Message("status", device, sensor, status=short(status, 16), more=more[:LONGEST_SHOWN])
+        return Message("status", device, sensor, status=short(status, 16), more=more[:LONGEST_SHOWN], data=data)
     if not isinstance(data, dict) or "value" not in data:
         return Message("other", device, sensor, value=short(text, LONGEST_SHOWN))
-    # A topic may have its parts in another order: the payload says which of them is the device.
+    # A topic may have its parts in another order: the payload says which of them is the device, if the form does not.
     claimed = data.get("device")
-    if isinstance(claimed, str) and claimed in parts:
+    if not form and isinstance(claimed, str) and claimed in parts:
         device = short(claimed)
         sensor = short(data["sensor"]) if data.get("sensor") in parts else sensor
     value = data["value"]
@@ -235,7 +158,30 @@ def understand(topic: str, payload: bytes) -> Message:
         boot,
         address=_address(data.get("address")),
         rssi=_rssi(data.get("rssi")),
+        time=data.get("time"),
     )
+
+
+@cache
+def _places(form: str) -> tuple[re.Pattern[str], ...]:
+    """One expression for each part of a topic."""
+    signs = {"{device}": "(?P<device>.+)", "{sensor}": "(?P<sensor>.+)"}
+    parts = (re.split(r"(\{device\}|\{sensor\})", part) for part in form.split("/"))
+    return tuple(re.compile("".join(signs.get(p, re.escape(p)) for p in part), re.DOTALL) for part in parts)
+
+
+def _named(parts: list[str], form: str) -> tuple[str, str] | None:
+    """(device, sensor) of a topic of this form."""
+    places = _places(form)
+    if len(parts) != len(places):
+        return None
+    names: dict[str, str] = {}
+    for part, place in zip(parts, places, strict=True):
+        match = place.fullmatch(part)
+        if match is None:
+            return None
+        names |= match.groupdict()
+    return short(names.get("device", "")), short(names.get("sensor", ""))
 
 
 def _address(value: Any) -> str:
@@ -244,32 +190,35 @@ def _address(value: Any) -> str:
 
 def _rssi(value: Any) -> int | None:
     """A signal strength in dBm, as HCI has it: -127 to 20."""
-    return value if _whole(value) and -127 <= value <= 20 else None
+    return value if whole(value) and -127 <= value <= 20 else None
 
 
-def _whole(value: object) -> bool:
+def whole(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number that every JSON reader keeps exactly."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_SEQUENCE
 
 
 def _counter(value: Any) -> int | None:
-    return value if _whole(value) and value >= 0 else None
+    return value if whole(value) and value >= 0 else None
 
 
 def _few(data: object) -> list[tuple[str, str | int | float]]:
     """What matters most of a status report (docs/telemetry.md), then a few more of its plain values."""
     if not isinstance(data, dict):
         return []
-    outbox, ended, trouble = (data.get(key) for key in ("outbox", "reconnects", "trouble"))
+    outbox, ended, trouble, tls = (data.get(key) for key in ("outbox", "reconnects", "trouble", "tls"))
     rows: list[tuple[str, str | int | float]] = []
     if isinstance(outbox, dict):
-        rows += [("outbox", outbox["depth"])] if _whole(outbox.get("depth")) else []
-        rows += [("dropped", outbox["dropped"])] if _whole(outbox.get("dropped")) and outbox["dropped"] else []
-    rows += [(key, data[key]) for key in ("rssi", "cert_days") if _whole(data.get(key))]
+        rows += [("outbox", outbox["depth"])] if whole(outbox.get("depth")) else []
+        rows += [("dropped", outbox["dropped"])] if whole(outbox.get("dropped")) and outbox["dropped"] else []
+    rows += [(key, data[key]) for key in ("rssi", "cert_days") if whole(data.get(key))]
     if isinstance(ended, dict):
-        counts = [n for n in list(ended.values())[:8] if _whole(n)]
+        counts = [n for n in list(ended.values())[:8] if whole(n)]
         rows += [("reconnects", sum(counts))] if counts else []
     if isinstance(trouble, dict) and isinstance(trouble.get("code"), str):
         rows.append(("trouble", trouble["code"]))
+    if isinstance(tls, list) and tls and isinstance(tls[0], str):
+        rows.append(("tls", tls[0]))
     told = {"status", "device", "rssi", "cert_days", "outbox", "reconnects", "trouble"}
     plain = [(k, v) for k, v in data.items() if isinstance(v, str | int | float) and v != "" and k not in told]
     return rows + plain[: max(3, 6 - len(rows))]
