@@ -40,7 +40,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 def moment(text: str, now: float) -> float:
-    """A time as people write it, in Unix seconds: `2h` (ago; s, min, h, d, w) or ISO 8601, in UTC where it says nothing.
+    """A time as people write it, in Unix seconds: `2h` (ago; s, min, h, d, w) or ISO 8601, in UTC if it has no offset.
 
     Raises: Failure for anything else.
     """
@@ -73,9 +73,9 @@ def _cells(row: Stored) -> list[Any]:
 
 
 def as_csv(rows: Iterable[Stored], for_spreadsheet: bool = False) -> Iterator[str]:
-    """RFC 4180 with a header, lines ended by LF, nothing for what is missing; as PostgreSQL's COPY … CSV HEADER takes it.
+    """RFC 4180 with a header, lines ended by LF, nothing for what is missing: PostgreSQL's COPY … CSV HEADER takes it.
 
-    Args: for_spreadsheet: text that a spreadsheet would take for a formula gets an apostrophe before it. Numbers never.
+    Args: for_spreadsheet: text that a spreadsheet would take for a formula gets an apostrophe before it; numbers never.
     """
     out = io.StringIO()
     write = csv.writer(out, lineterminator="\n").writerow
@@ -121,11 +121,11 @@ def _field(text: str) -> str:
 
 
 def as_lines(rows: Iterable[Stored]) -> Iterator[str]:
-    """InfluxDB line protocol, times in ns: `rootlet,device=…,quantity=…,sensor=…,unit=… value=21.5 1700000000000000000`.
+    """InfluxDB line protocol, times in ns: `rootlet,device=…,quantity=…,sensor=…,unit=… value=21.5 17000000000000…`.
 
-    Numbers are the field `value` (always a float, as a field has one type), text is the field `text`. Devices tell whole
-    seconds: the second and later readings of one series in the same ms are put 1, 2, … ns later, as a server keeps one
-    point of a series and a time. The same reading always gets the same time, so sending it again changes nothing.
+    Numbers are the field `value` (always a float, as a field has one type), text is the field `text`. A server keeps one
+    point of a series and a time, and devices tell whole seconds: so the second and later readings of one series in the
+    same ms are put 1, 2, … ns later. The same reading always gets the same time: sending it again changes nothing.
     Source: docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol
     """
     before, same = None, 0

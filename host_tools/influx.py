@@ -1,6 +1,7 @@
 """Sends line protocol to a time series database over verified HTTPS, in batches, with retries.
 
-The same request is what InfluxDB 1, 2 and 3, VictoriaMetrics and QuestDB take. A batch that is sent twice changes nothing.
+InfluxDB 1, 2 and 3, VictoriaMetrics and QuestDB take the same request. To InfluxDB a batch may go twice: a point of the
+same series and time is kept once.
 """
 
 import contextlib
@@ -133,9 +134,12 @@ def send(place: Target, lines: Iterable[str], pause: Callable[[float], None] = t
     Args: pause: waits so many seconds; as told by Retry-After, else with full jitter, at most 60.
     Raises: Failure where the server cannot be verified, refuses the data, or does not get well.
     """
-    make = http.client.HTTPSConnection if place.secure else http.client.HTTPConnection
-    more = {"context": place.context} if place.secure else {}
-    connection = make(place.host, place.port, timeout=_TIMEOUT_S, **more)  # type: ignore[arg-type]
+    if place.secure:
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            place.host, place.port, timeout=_TIMEOUT_S, context=place.context
+        )
+    else:
+        connection = http.client.HTTPConnection(place.host, place.port, timeout=_TIMEOUT_S)
     sent = 0
     with contextlib.closing(connection):
         for body, count in batches(lines):
@@ -147,7 +151,7 @@ def send(place: Target, lines: Iterable[str], pause: Callable[[float], None] = t
 def _deliver(
     connection: http.client.HTTPConnection, place: Target, body: bytes, sent: int, pause: Callable[[float], None]
 ) -> None:
-    where, because = f"{place.host}:{place.port}", ""
+    where, because, wait = f"{place.host}:{place.port}", "", 0.0
     for tries in range(_MOST_TRIES):
         if tries:
             pause(wait)
