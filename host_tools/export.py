@@ -123,8 +123,8 @@ def _field(text: str) -> str:
 def as_lines(rows: Iterable[Stored]) -> Iterator[str]:
     """InfluxDB line protocol, times in ns: `rootlet,device=…,quantity=…,sensor=…,unit=… value=21.5 17000000000000…`.
 
-    Numbers are the field `value` (always a float, as a field has one type), text is the field `text`. A server keeps one
-    point of a series and a time, and devices tell whole seconds: so the second and later readings of one series in the
+    Numbers are the field `value` (always a float, as a field has one type), text is the field `text`. A server keeps
+    one point of a series and a time, and devices tell whole seconds: so the second and later readings of one series in the
     same ms are put 1, 2, … ns later. The same reading always gets the same time: sending it again changes nothing.
     Source: docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol
     """

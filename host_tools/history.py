@@ -23,6 +23,7 @@ MOST_SERIES = 200_000
 LONGEST_NAME = 64
 LONGEST_TEXT = 400
 _COMMIT_S = 0.5
+_STEP_S = 0.05
 _BATCH = 2000
 _AGAIN_S = 1.0
 _MOST_IDS = 20_000
@@ -178,7 +179,7 @@ class History:
     def _run(self) -> None:
         batch: list[tuple[float, Any, bool]] = []
         while True:
-            self._wake.wait(_AGAIN_S if self.trouble and not self._hurry else _COMMIT_S)
+            self._wake.wait(_AGAIN_S if self.trouble else _STEP_S if self._sweep.busy else _COMMIT_S)
             with self._lock:
                 self._wake.clear()
                 closing, self._hurry = self._closing, False
