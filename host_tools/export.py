@@ -78,17 +78,17 @@ def as_csv(rows: Iterable[Stored], for_spreadsheet: bool = False) -> Iterator[st
     Args: for_spreadsheet: text that a spreadsheet would take for a formula gets an apostrophe before it; numbers never.
     """
     out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n").writerow
-    write(COLUMNS)
+    # With CR in its line end the writer quotes one in a cell; PostgreSQL refuses it unquoted.
+    write = csv.writer(out, lineterminator="\r\n").writerow
+    yield ",".join(COLUMNS) + "\n"
     for row in rows:
         cells = _cells(row)
         if for_spreadsheet:
             cells = ["'" + cell if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells]
         write(cells)
-        yield out.getvalue()
+        yield out.getvalue()[:-2] + "\n"
         out.seek(0)
         out.truncate()
-    yield out.getvalue()  # the header, where there are no rows
 
 
 def as_jsonl(rows: Iterable[Stored]) -> Iterator[str]:
@@ -124,8 +124,8 @@ def as_lines(rows: Iterable[Stored]) -> Iterator[str]:
     """InfluxDB line protocol, times in ns: `rootlet,device=…,quantity=…,sensor=…,unit=… value=21.5 17000000000000…`.
 
     Numbers are the field `value` (always a float, as a field has one type), text is the field `text`. A server keeps
-    one point of a series and a time, and devices tell whole seconds: so the second and later readings of one series in the
-    same ms are put 1, 2, … ns later. The same reading always gets the same time: sending it again changes nothing.
+    one point of a series and a time, and devices tell whole seconds: so the second and later readings of one series in
+    the same ms are put 1, 2, … ns later. The same reading always gets the same time: sending it again changes nothing.
     Source: docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol
     """
     before, same = None, 0

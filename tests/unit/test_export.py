@@ -1,4 +1,4 @@
-"""What is exported is what was kept, read back by other programs' rules; and what is sent goes to the right server only."""
+"""What is exported is what was kept, by other programs' rules; and it is sent to the right server only."""
 
 import contextlib
 import csv
@@ -19,10 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
+from typer.testing import CliRunner
 
 from host_tools import ca, export, influx
+from host_tools.commands.app import app
 from host_tools.failure import Exit, Failure
 from host_tools.history import History
 from host_tools.history_file import Stored, Wanted, stored
@@ -60,15 +62,15 @@ def command(*arguments: str, **more) -> subprocess.CompletedProcess:
 # --- InfluxDB line protocol -------------------------------------------------------------------------------------
 
 
-def split(text: str, at: str, most: int = -1) -> list[str]:
-    """Split where `at` is neither escaped by a backslash nor inside double quotes."""
+def split(text: str, at: str, most: int = -1, quotes: bool = False) -> list[str]:
+    """Split where `at` is not escaped by a backslash, nor, with quotes, inside double quotes."""
     parts, part, escaped, quoted = [], "", False, False
     for c in text:
         if c == at and not escaped and not quoted and most:
             parts.append(part)
             part, most = "", most - 1
             continue
-        quoted ^= c == '"' and not escaped and ("=" in part)
+        quoted ^= quotes and c == '"' and not escaped
         escaped = c == "\\" and not escaped
         part += c
     return [*parts, part]
@@ -86,7 +88,8 @@ def unescaped(text: str, which: str) -> str:
 def parsed(line: str) -> tuple[str, dict[str, str], dict[str, float | str], int]:
     """One point as InfluxDB reads it: measurement, tags, fields, ns."""
     assert line.endswith("\n") and "\n" not in line[:-1]
-    head, fields, at = split(line[:-1], " ")
+    head, rest = split(line[:-1], " ", 1)
+    fields, at = split(rest, " ", quotes=True)  # in tags a quotation mark is a character like any other
     measurement, *tags = split(head, ",")
     pairs = [split(tag, "=") for tag in tags]
     assert all(len(pair) == 2 and pair[1] for pair in pairs)
@@ -100,6 +103,7 @@ def plain(text: str) -> str:
     return "".join(" " if ord(c) < 32 or c in "\x7f\x85\u2028\u2029" else c for c in text)
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_a_line_says_what_was_kept(row):
     (line,) = export.as_lines([row])
@@ -128,7 +132,8 @@ def test_points_of_one_second_do_not_replace_each_other(tmp_path):
 # --- CSV, JSON, COPY, Parquet -------------------------------------------------------------------------------------
 
 
-@given(some.lists(ROWS, max_size=5))
+@settings(max_examples=50, deadline=None)
+@given(some.lists(ROWS, max_size=3))
 def test_csv_is_read_back_by_the_csv_module(rows):
     read = list(csv.DictReader(io.StringIO("".join(export.as_csv(rows)), newline="")))
     assert len(read) == len(rows)
@@ -157,7 +162,8 @@ def test_formulas_are_text_for_a_spreadsheet_and_numbers_stay_numbers(path):
     assert read[0][7]["value"] == read[1][7]["value"] == "-5.5"
 
 
-@given(some.lists(ROWS, max_size=5))
+@settings(max_examples=50, deadline=None)
+@given(some.lists(ROWS, max_size=3))
 def test_json_lines_are_read_back(rows):
     lines = "".join(export.as_jsonl(rows)).splitlines() if not rows else list(export.as_jsonl(rows))
     read = [json.loads(line) for line in lines]
@@ -276,7 +282,6 @@ def test_what_is_no_time(text):
 def test_a_file_takes_its_place_only_when_it_is_whole(path, tmp_path):
     out = tmp_path / "out.csv"
     out.write_text("old")
-    assert b"is no time" in command("--history", str(path), "--since", "nonsense", "-o", str(out)).stderr
     with pytest.raises(ZeroDivisionError):
         export_broken(out)
     assert out.read_text() == "old" and list(tmp_path.iterdir()) == [out]
@@ -298,16 +303,15 @@ def test_refusals(path, tmp_path):
     missing = tmp_path / "none.sqlite"
     history = ["--history", str(path)]
     for arguments, says, code in (
-        (["--history", str(missing)], b"there is no history", 1),
-        ([*history, "-o", str(path)], b"the history itself", 2),
-        ([*history, "-o", str(tmp_path / "no" / "x")], b"cannot write", 1),
-        ([*history, "--token-file", str(path)], b"for --influx", 2),
-        ([*history, "--influx", "https://x/", "-o", "x"], b"no -o", 2),
-        ([*history, "--format", "line", "--for-spreadsheet"], b"--format csv", 2),
+        (["--history", str(missing)], "there is no history", 1),
+        ([*history, "-o", str(path)], "the history itself", 2),
+        ([*history, "-o", str(tmp_path / "no" / "x")], "cannot write", 1),
+        ([*history, "--token-file", str(path)], "for --influx", 2),
+        ([*history, "--influx", "https://x/", "-o", "x"], "no -o", 2),
+        ([*history, "--format", "line", "--for-spreadsheet"], "--format csv", 2),
     ):
-        done = command(*arguments)
-        assert says in done.stderr and done.returncode == code, done.stderr
-        assert len(done.stderr.splitlines()) == 3
+        refused = CliRunner().invoke(app, ["export", *arguments]).exception
+        assert isinstance(refused, Failure) and says in str(refused) and refused.code == code, refused
     assert not missing.exists()
 
 
@@ -372,20 +376,23 @@ def authority(tmp_path_factory) -> ca.Authority:
     return ca.init(tmp_path_factory.mktemp("ca"))
 
 
-@pytest.fixture
-def database(authority) -> Iterator[tuple[type[Database], int]]:
-    with contextlib.suppress(Failure):
-        authority.issue_server(["influx.test", "localhost"], ["127.0.0.1"])
-    issued = next(authority.cert_pem.parent.rglob("influx.test*crt.pem"))
+@pytest.fixture(scope="module")
+def server(authority) -> ssl.SSLContext:
+    issued = authority.issue_server(["influx.test"], ["127.0.0.1"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(issued, next(authority.cert_pem.parent.rglob("influx.test*key.pem")))
+    context.load_cert_chain(issued.cert_pem, issued.key_pem)
+    return context
+
+
+@pytest.fixture
+def database(server) -> Iterator[tuple[type[Database], int]]:
     handler = type("Handler", (Database,), {"answers": [], "requests": []})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        httpd.socket = server.wrap_socket(httpd.socket, server_side=True)
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        yield handler, server.server_address[1]
-        server.shutdown()
+        yield handler, httpd.server_address[1]
+        httpd.shutdown()
 
 
 @pytest.fixture
@@ -398,7 +405,7 @@ def token(tmp_path) -> Path:
 
 def test_the_command_sends_all_to_a_verified_server(path, database, authority, token):
     handler, port = database
-    url = f"https://localhost:{port}/api/v2/write?org=home&bucket=iot"
+    url = f"https://127.0.0.1:{port}/api/v2/write?org=home&bucket=iot"
     done = command("--history", str(path), "--influx", url, "--ca", str(authority.cert_pem), "--token-file", str(token))
     assert (done.returncode, done.stderr) == (0, b"510 readings sent\n")
     ((where, headers, body),) = handler.requests
@@ -424,7 +431,7 @@ def test_it_waits_and_tries_again(database, authority, token):
 
 def test_what_a_server_refuses_is_told_once_and_without_the_token(database, authority, token):
     handler, port = database
-    place = influx.target(f"https://localhost:{port}/write?db=iot", token, authority.cert_pem)
+    place = influx.target(f"https://127.0.0.1:{port}/write?db=iot", token, authority.cert_pem)
     for status in (400, 401, 404, 413, 302):
         handler.answers.append((status, {"Location": "http://127.0.0.1:1/"}))
         with pytest.raises(Failure) as refused:
@@ -439,7 +446,7 @@ def test_a_server_that_does_not_get_well_is_given_up(database, authority):
     handler, port = database
     handler.answers += [(503, {})] * 99
     pauses: list[float] = []
-    place = influx.target(f"https://localhost:{port}/write", None, authority.cert_pem)
+    place = influx.target(f"https://127.0.0.1:{port}/write", None, authority.cert_pem)
     with pytest.raises(Failure, match="8 times"):
         influx.send(place, ["rootlet value=1.0 1\n"], pauses.append)
     assert len(handler.requests) == 8 and len(pauses) == 7
@@ -447,21 +454,15 @@ def test_a_server_that_does_not_get_well_is_given_up(database, authority):
 
 
 def test_a_server_of_another_ca_or_name_gets_nothing(path, database, authority, token, tmp_path):
-    handler, port = database
+    handler, port = database  # its certificate does not name localhost
     stranger = ca.init(tmp_path / "other")
-    for name, trusted in (("localhost", stranger.cert_pem), ("localhost", None), ("127.0.0.2", authority.cert_pem)):
+    for name, trusted in (("127.0.0.1", stranger.cert_pem), ("127.0.0.1", None), ("localhost", authority.cert_pem)):
         place = influx.target(f"https://{name}:{port}/api/v2/write", token, trusted)
-        if name == "127.0.0.2":
-            place = influx.Target(True, "127.0.0.1", port, "/", place.token, place.context)
-            assert place.context
-            place.context.hostname_checks_common_name = False
-            original = place.context.wrap_socket
-            place.context.wrap_socket = lambda sock, **more: original(sock, **{**more, "server_hostname": "other.test"})
         with pytest.raises(Failure) as refused:
             influx.send(place, ["rootlet value=1.0 1\n"], pytest.fail)
         assert refused.value.code == Exit.UNVERIFIED
     assert handler.requests == []
-    url = f"https://localhost:{port}/api/v2/write"
+    url = f"https://127.0.0.1:{port}/api/v2/write"
     done = command("--history", str(path), "--influx", url, "--token-file", str(token))
     assert done.returncode == Exit.UNVERIFIED and b"not who it should be" in done.stderr
 

@@ -1,4 +1,4 @@
-"""The history: what is committed stays, what is repeated is kept once, what is old goes, and a bad disk ends nothing."""
+"""The history: what is committed stays, what is repeated is kept once, what is old goes, a bad disk ends nothing."""
 
 import json
 import math
