@@ -83,8 +83,11 @@ def odd(tmp_path_factory):
 def test_what_cannot_be_a_reading_is_counted(path):
     with History(path) as kept:
         kept.reading(NOW, None)
+        for at in (math.inf, math.nan, 1e300):
+            kept.reading(at, Reading())
+            kept.event(at, Event("dev-1", "online", ""))
         fill(kept, [Reading(1)])
-        assert (kept.lost, kept.committed) == (1, 1)
+        assert (kept.lost, kept.committed) == (7, 1)
 
 
 def test_a_repeated_reading_is_kept_once(path):
@@ -403,6 +406,25 @@ def test_a_file_that_is_too_large_loses_its_oldest(path):
     left = sorted(row.time for row in stored(path, Wanted()))
     assert left[-1] == (NOW - 1) * 1000 and len(left) > 10_000
     assert len(left) == (left[-1] - left[0]) / 1000 + 1  # nothing is missing between
+
+
+def test_events_alone_do_not_fill_the_disk_either(path):
+    with History(path, keep_days=9999) as kept:
+        for i in range(15_000):
+            kept.event(NOW - 15_000 + i, Event("dev-1", "trouble", "x" * 200))
+        assert kept.flush()
+    db = open_writer(path)
+    run_out(db, Sweep(9999, 1_000_000))
+    db.close()
+    assert path.stat().st_size <= 1_000_000
+    assert ask(path, "SELECT count(*) > 2000, max(time) FROM event") == [(1, (NOW - 1) * 1000)]
+
+
+def test_the_dashboards_writer_forgets_what_is_too_old(path):
+    with History(path, keep_days=1) as kept:
+        fill(kept, [Reading(i, f"dev-{i}", time=NOW - i) for i in range(5000)] + [Reading(7, time=time.time())])
+        wait_until(lambda: values(path) == [7])
+        assert kept.lost == 0
 
 
 def test_the_dashboards_writer_keeps_the_size_while_it_writes(path, monkeypatch):
