@@ -4,6 +4,7 @@ Everything is written as it is read, a few thousand readings at a time.
 """
 
 import csv
+import functools
 import io
 import itertools
 import json
@@ -55,12 +56,17 @@ def moment(text: str, now: float) -> float:
         raise Failure("that is no time", f"{text[:40]!r}", example, Exit.USAGE) from None
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
+
+
+@functools.lru_cache(4096)
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def iso(ms: int) -> str:
     """Unix ms as ISO 8601 in UTC."""
-    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{_second(ms // 1000)}.{ms % 1000:03}Z"
 
 
 def _cells(row: Stored) -> list[Any]:
@@ -160,12 +166,9 @@ def write_parquet(rows: Iterator[Stored], out: IO[bytes]) -> int:
     return count
 
 
-def _typed(row: Stored) -> list[Any]:
-    cells = _cells(row)
-    cells[0], cells[-1] = row.time, row.received
-    if cells[4] is not None:
-        cells[4] = float(cells[4])
-    return cells
+def _typed(row: Stored) -> tuple[Any, ...]:
+    number, text = (None, row.value) if isinstance(row.value, str) else (float(row.value), None)
+    return row.time, row.device, row.sensor, row.quantity, number, text, row.unit, row.boot, row.seq, row.received
 
 
 TEXTS: dict[str, Callable[[Iterable[Stored]], Iterator[str]]] = {
