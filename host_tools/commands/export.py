@@ -32,6 +32,9 @@ def export(
     history: Annotated[
         Path | None, typer.Option(help="The file of the history; dashboard-data/history.sqlite by default.")
     ] = None,
+    project: Annotated[
+        Path | None, typer.Option("--project", help="Folder of a project, whose history it is. Else this folder.")
+    ] = None,
     form: Annotated[
         Format | None,
         typer.Option("--format", help="csv by default; line: InfluxDB line protocol; copy: SQL for psql."),
@@ -60,14 +63,14 @@ def export(
     Example: rootlet export --influx "https://influx.lan:8086/api/v2/write?org=home&bucket=iot" --token-file token
     """
     from host_tools import export as exporting
-    from host_tools.history_file import DEFAULT, Wanted, stored
+    from host_tools.history_file import Wanted, stored
 
     if schema:
         typer.echo(exporting.SCHEMA, nl=False)
         return
     kind = (form or Format.csv).value
     _refuse_mixed(influx, form, output, token_file, ca, for_spreadsheet)
-    path, now = history or DEFAULT, time.time()
+    path, now = history or _of_project(project), time.time()
     first, last = (exporting.moment(text, now) if text else None for text in (since, until))
     rows = stored(path, Wanted(device, sensor, quantity, first, last))
     try:
@@ -85,6 +88,14 @@ def export(
     except BrokenPipeError:  # whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+
+
+def _of_project(folder: Path | None) -> Path:
+    from host_tools import ports
+    from host_tools.history_file import DEFAULT
+
+    found = ports.find_project(folder) if folder else ports.any_project()
+    return DEFAULT if found is None else Path(found.folder) / DEFAULT
 
 
 def _refuse_mixed(

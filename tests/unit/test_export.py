@@ -299,6 +299,12 @@ def export_broken(out: Path) -> None:
         raise ZeroDivisionError
 
 
+def test_without_a_path_it_is_the_history_of_this_folder(path, tmp_path):
+    (tmp_path / "dashboard-data").mkdir()
+    shutil.copy(path, tmp_path / "dashboard-data" / "history.sqlite")
+    assert command(cwd=tmp_path).stdout.count(b"\n") == 511
+
+
 def test_refusals(path, tmp_path):
     missing = tmp_path / "none.sqlite"
     history = ["--history", str(path)]
