@@ -5,23 +5,21 @@ Nobody who hands in a reading waits for the disk. What finds no room, or cannot 
 
 import contextlib
 import itertools
-import math
 import sqlite3
 import threading
 import time
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from host_tools import history_file
 from host_tools.failure import Failure
 from host_tools.history_sweep import Sweep
+from host_tools.history_values import LONGEST_TEXT, Event, Reading, counted, ms, number_or_text, text
 
 MOST_WAITING = 20_000
 MOST_SERIES = 200_000
-LONGEST_NAME = 64
-LONGEST_TEXT = 400
 _COMMIT_S = 0.5
 _STEP_S = 0.05
 _BATCH = 2000
@@ -30,59 +28,7 @@ _MOST_IDS = 20_000
 _MOST_REMEMBERED = 50_000
 _LOOK_S = 5.0
 _EARLIEST_S = 1_577_836_800  # 2020: a clock that says less was never set
-_LATEST_S = 1e11
 _MOST_AHEAD_S = 3600
-_LARGEST = 1 << 63
-
-
-class Reading(Protocol):
-    """What the dashboard notes of a reading. time: Unix s, of the device where it told it; or None."""
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def sensor(self) -> str: ...
-    @property
-    def quantity(self) -> str: ...
-    @property
-    def value(self) -> int | float | str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def time(self) -> float | None: ...
-    @property
-    def boot(self) -> int | None: ...
-    @property
-    def seq(self) -> int | None: ...
-
-
-class Event(Protocol):
-    """What the dashboard notes of anything else."""
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-
-
-def _text(value: object, longest: int = LONGEST_NAME) -> str:
-    """Text that SQLite and PostgreSQL take: no lone surrogate, no NUL."""
-    return str(value)[:longest].encode("utf-8", "replace").decode().replace("\0", "")
-
-
-def _value(value: object) -> int | float | str:
-    """A number as it is where SQLite can say it, else as text."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return _text(value, LONGEST_TEXT)
-    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-        return float(value) if abs(value) < 1 << 1023 else "too large"
-    return value if math.isfinite(value) else str(value)
-
-
-def _counted(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < _LARGEST
 
 
 class History:
@@ -240,7 +186,7 @@ class History:
                     row = self._row(at, noted)
                     readings += [row] if row else []
                 else:
-                    events.append((_ms(at), _text(noted.device), _text(noted.kind), _text(noted.text, LONGEST_TEXT)))
+                    events.append((ms(at), text(noted.device), text(noted.kind), text(noted.text, LONGEST_TEXT)))
             except (AttributeError, TypeError, ValueError, OverflowError):
                 self._unfit += 1  # nothing that devices send gets here: better counted than the end of all
         before = self._db.total_changes
@@ -250,20 +196,20 @@ class History:
 
     def _row(self, at: float, reading: Reading) -> tuple[int, int, int, int, int, int | float | str] | None:
         """A row of the table `reading`; None for a repeated one."""
-        number = self._id((_text(reading.device), _text(reading.sensor), _text(reading.quantity), _text(reading.unit)))
+        number = self._id((text(reading.device), text(reading.sensor), text(reading.quantity), text(reading.unit)))
         if number is None:
             self._unfit += 1
             return None
         told = reading.time
         timed = isinstance(told, int | float) and _EARLIEST_S <= told <= at + _MOST_AHEAD_S
-        when = _ms(told) if timed and told is not None else _ms(at)
+        when = ms(told) if timed and told is not None else ms(at)
         boot, seq = -1, next(self._numbers)
-        if _counted(reading.boot) and _counted(reading.seq):
+        if counted(reading.boot) and counted(reading.seq):
             boot, seq = int(reading.boot or 0), int(reading.seq or 0)
             if not timed and self._heard((number, boot, seq)):
                 self._again += 1
                 return None
-        return number, when, boot, seq, _ms(at) - when, _value(reading.value)
+        return number, when, boot, seq, ms(at) - when, number_or_text(reading.value)
 
     def _heard(self, key: tuple[int, int, int]) -> bool:
         """Whether it came before. For readings without a time, whose key in the table does not tell."""
@@ -308,9 +254,3 @@ class History:
                 self._db.close()
             self._db, self._place = fresh, self._inode()
             self._ids.clear()
-
-
-def _ms(seconds: float) -> int:
-    if not abs(seconds) < _LATEST_S:
-        raise ValueError
-    return round(seconds * 1000)
