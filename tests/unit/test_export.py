@@ -347,6 +347,20 @@ def test_a_reader_that_has_enough_and_ctrl_c_end_it_quietly(tmp_path):
             assert process.stderr.read() == b""
 
 
+def test_ctrl_c_leaves_no_half_file(tmp_path):
+    path, folder = tmp_path / "h.sqlite", tmp_path / "out"
+    folder.mkdir()
+    endless(path)
+    line = [sys.executable, "-m", "host_tools", "export", "--history", str(path), "-o", str(folder / "x.csv")]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, env=environment()) as process:
+        while not any(file.stat().st_size for file in folder.iterdir()):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr and process.stderr.read() == b""
+    assert list(folder.iterdir()) == []
+
+
 # --- sending ----------------------------------------------------------------------------------------------------
 
 
