@@ -127,7 +127,7 @@ class Page:
             given = ""
         if not auth.same(self._settings.token, given):
             self._attempts.failed(address)
-            return HTMLResponse(login.PAGE, 401, CHALLENGE)
+            return HTMLResponse(login.page(), 401, CHALLENGE)
         return RedirectResponse("/", 303, {"set-cookie": auth.set_cookie(self._sessions.open())})
 
     async def _logout(self, request: Request) -> Response:
@@ -280,7 +280,7 @@ class Gate:
         if self._sessions.valid(scope["state"]["session"]):
             return None
         if scope["path"] == "/" and scope.get("method") in _SAFE:
-            return HTMLResponse(login.PAGE, 401, CHALLENGE)
+            return HTMLResponse(login.page(), 401, CHALLENGE)
         return PlainTextResponse("log in first\n", 401, CHALLENGE)
 
 
