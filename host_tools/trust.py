@@ -1,5 +1,6 @@
 """Makes browsers and systems trust the project's CA, undoes it, and says what that means."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,14 +30,17 @@ by hand
   Firefox, for everybody        /etc/firefox/policies/policies.json:
                                 {{"policies": {{"Certificates": {{"Install": ["{whole}"]}}}}}}
   Firefox on macOS and Windows  takes what the system trusts (policy ImportEnterpriseRoots: true)
-  Debian, Ubuntu                sudo cp {file} /usr/local/share/ca-certificates/rootlet.crt && sudo update-ca-certificates
+  Debian, Ubuntu                sudo cp {file} /usr/local/share/ca-certificates/rootlet.crt
+                                sudo update-ca-certificates
   Fedora, RHEL                  sudo cp {file} /etc/pki/ca-trust/source/anchors/ && sudo update-ca-trust
-  macOS                         security add-trusted-cert -r trustRoot -p ssl -k ~/Library/Keychains/login.keychain-db {file}
+  macOS                         security add-trusted-cert -r trustRoot -p ssl \\
+                                  -k ~/Library/Keychains/login.keychain-db {file}
                                 undo: security remove-trusted-cert {file}
   Windows                       certutil -user -addstore Root {file}
                                 undo: certutil -user -delstore Root {serial}
   Android                       copy the file; Settings, Security, Install a certificate, CA certificate
-  iOS                           open the file; install the profile; then Settings, General, About, Certificate Trust Settings"""
+  iOS                           open the file; install the profile; then
+                                Settings, General, About, Certificate Trust Settings"""
 
 
 def certificate(path: Path) -> x509.Certificate:
@@ -62,7 +66,8 @@ def meaning(cert: x509.Certificate) -> str:
 
 def by_hand(cert: x509.Certificate, file: Path) -> str:
     """The commands for every system, as lines for a person."""
-    return _BY_HAND.format(label=label(cert), file=file, whole=file.resolve(), serial=f"{cert.serial_number:x}")
+    shown = shlex.quote(str(file))
+    return _BY_HAND.format(label=label(cert), file=shown, whole=file.resolve(), serial=f"{cert.serial_number:x}")
 
 
 def places(nss: list[Path], *, system: bool, home: Path | None = None) -> list[Place]:
@@ -110,7 +115,8 @@ def remove(where: list[Place], cert: x509.Certificate, say: Callable[[str], None
     for place in where:
         place.remove(cert)
         if place.has(cert):
-            raise Failure(f"{place.title} still trusts the CA", "it was removed, and is found in it", "report this")
+            because = "it was removed, and is still found there: somebody put it in under another name too"
+            raise Failure(f"{place.title} still trusts the CA", because, "remove it by hand; see rootlet ca trust")
         say(f"not trusted      {place.title}")
 
 

@@ -1,8 +1,10 @@
 """Where browsers and systems keep the CAs they trust: NSS databases and the system's folder of anchors."""
 
+import contextlib
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -18,11 +20,18 @@ from host_tools.safe_write import File, make_directory, write_all
 
 INSTALL_NSS = "apt-get install libnss3-tools (Fedora: nss-tools, macOS: brew install nss)"
 _TIMEOUT_S = 60
-# Certificates of one database that are looked at; people add a handful.
-_MOST_ENTRIES = 500
 # Server certificates only: neither e-mail nor signed code, nor client certificates.
 _TRUST = "C,,"
-_CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "brave-browser", "microsoft-edge")
+# CKO_CERTIFICATE, as the database keeps numbers.
+_CERTIFICATE = b"\x00\x00\x00\x01"
+_CHROMIUMS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "brave-browser",
+    "microsoft-edge",
+)
 _FIREFOX = (
     ".mozilla/firefox",
     ".config/mozilla/firefox",
@@ -52,7 +61,7 @@ class Place(Protocol):
 def label(cert: x509.Certificate) -> str:
     """What a list of trusted CAs calls it: its name and the start of its fingerprint, so that two never collide."""
     names = cert.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    name = re.sub(r"[^\w .,()'-]", "_", str(names[0].value)) if names else "Rootlet CA"
+    name = re.sub(r"[^\w .,()'-]", "_", str(names[0].value), flags=re.ASCII) if names else "Rootlet CA"
     return f"{name[:64].strip() or 'Rootlet CA'} {certinfo.sha256(cert)[:16]}"
 
 
@@ -96,22 +105,35 @@ class Nss:
         return done.stdout
 
     def _find(self, cert: x509.Certificate) -> tuple[str, str] | None:
-        """Name and trust flags of this certificate there: it may have been added by hand under another name."""
-        if not (self.path / "cert9.db").exists():
+        """Name and trust flags of this very certificate there: it may have been added by hand under another name.
+
+        certutil shows under a name every certificate of the same subject, as two CAs made one after the other have, so
+        that which is which is read from the database itself: its table of public objects (PKCS #11 attributes by
+        number: class 0, label 3, value 11).
+        """
+        file = self.path / "cert9.db"
+        if not file.exists():
             return None
-        listed = re.findall(r"^(\S.*?) +([a-zA-Z]*,[a-zA-Z]*,[a-zA-Z]*) *$", self._must("-L"), re.MULTILINE)
-        # The name it would have been given comes first: one look suffices as a rule.
-        listed.sort(key=lambda entry: entry[0] != label(cert))
-        for name, flags in listed[:_MOST_ENTRIES]:
-            pem = self._must("-L", "-n", name, "-a").encode()
-            if any(cert == other for other in x509.load_pem_x509_certificates(pem)):
-                return name, flags
-        return None
+        try:
+            with contextlib.closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as base:
+                mine = base.execute("SELECT a3 FROM nssPublic WHERE a11 = ?", (certinfo.der(cert),)).fetchone()
+                if mine is None:
+                    return None
+                same = base.execute("SELECT COUNT(*) FROM nssPublic WHERE a3 = ? AND a0 = ?", (mine[0], _CERTIFICATE))
+                alone = same.fetchone()[0] == 1
+        except sqlite3.Error as error:
+            raise Failure(f"cannot read {file}", str(error), "close the browser and try again") from None
+        name = bytes(mine[0] or b"").decode("utf-8", "replace")
+        if not name or not alone:
+            because = f"two certificates there are called {name!r}, and certutil tells them apart by name only"
+            raise Failure(f"cannot use {self.path}", because, "remove them in the browser's settings")
+        flags = re.search(rf"^{re.escape(name)} +([a-zA-Z]*),[a-zA-Z]*,[a-zA-Z]* *$", self._must("-L"), re.MULTILINE)
+        return name, flags[1] if flags else ""
 
     def has(self, cert: x509.Certificate) -> bool:
         """Whether it is in, with the flag C, and certutil's own check of it as a CA of servers succeeds."""
         found = self._find(cert)
-        if found is None or "C" not in found[1].split(",")[0]:
+        if found is None or "C" not in found[1]:
             return False
         return self._certutil("-V", "-n", found[0], "-u", "L").returncode == 0
 
@@ -131,10 +153,8 @@ class Nss:
 
     def remove(self, cert: x509.Certificate) -> None:
         """Take it out, whatever its name there."""
-        for _ in range(8):
-            found = self._find(cert)
-            if found is None:
-                return
+        found = self._find(cert)
+        if found is not None:
             self._must("-D", "-n", found[0])
 
 

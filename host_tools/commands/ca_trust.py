@@ -24,8 +24,8 @@ def trust(
 ) -> None:
     """Show how browsers and systems come to trust the CA, and which do; with --install do it, with --remove undo it.
 
-    Only the CA's certificate is read, never its key. Trust is given for servers only. A browser that is open may have to be
-    started again.
+    Only the CA's certificate is read, never its key. Trust is given for servers only. A browser that is open may
+    have to be started again.
 
     Example: rootlet ca trust --install
     """
