@@ -1,4 +1,4 @@
-"""A real Chromium for the tests: it trusts one CA by `rootlet ca trust`, and nothing about certificates is overridden."""
+"""A real Chromium that trusts one CA by `rootlet ca trust`; nothing about certificates is overridden."""
 
 import contextlib
 import functools
@@ -145,7 +145,7 @@ def axe_source() -> str:
 
 
 def axe(page: Any) -> list[str]:
-    """Violations of WCAG 2.1 AA and of good practice in the page as it is, one line each: "serious color-contrast: …"."""
+    """Violations of WCAG 2.1 AA and of good practice in the page as it is, one line each."""
     # By the debugging protocol, which a content security policy does not bind.
     page.evaluate(axe_source())
     found = page.evaluate(f"axe.run({{runOnly: {json.dumps(_RULES)}, resultTypes: ['violations']}})")
