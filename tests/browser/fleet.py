@@ -17,7 +17,7 @@ _WIFI = {"networks": {"lab": {"password": "lab-password", "join_ms": 20}}, "scan
 
 
 class Fleet:
-    """All of it, running; `boards` by device id. dev-3 comes to its broker by a detour, and one of its sensors fails."""
+    """All of it, running; `boards` by id. dev-3 comes to its broker by a detour, and one of its sensors fails."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder = folder
