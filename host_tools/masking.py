@@ -42,6 +42,8 @@ _KEY_END = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 
 def harmless(text: str) -> str:
     """The text without escape sequences, and with a mark in place of all else that could steer a terminal."""
+    if text.isprintable():
+        return text
     text = _ESCAPES.sub("", text).replace("\t", "    ")
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 

@@ -6,7 +6,8 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, TypeGuard
 
 from host_tools.masking import harmless
 
@@ -186,7 +187,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Message:
-    """One message, understood as far as it can be. kind: "reading", "status" or "other"."""
+    """One message, understood as far as it can be. kind: "reading", "status" or "other".
+
+    time, data: the reading's time and the status, just as they came.
+    """
 
     kind: str
     device: str
@@ -200,21 +204,35 @@ class Message:
     more: str = ""
     address: str = ""
     rssi: int | None = None
+    time: Any = None
+    data: Any = None
 
 
-def understand(topic: str, payload: bytes) -> Message:
-    """What a message says. The device is that of the topic, which a broker checks; the payload may claim anything."""
+def understand(topic: str, payload: bytes, form: str = "") -> Message:
+    """What a message says. The device is that of the topic, which a broker checks; the payload may claim anything.
+
+    Args: form: of the topics, with {device} and {sensor}: what comes elsewhere is "other". Without it the last two
+        parts are device and sensor, so that a device can speak for another where the broker lets it publish below its
+        own name.
+    """
     parts = topic.split("/")
-    device, sensor = (short(parts[-2]), short(parts[-1])) if len(parts) > 1 else ("", short(topic))
+    if form:
+        named = _named(parts, form)
+        if named is None:
+            return Message("other", "", short(topic))
+        device, sensor = named
+        parts = [device, sensor]
+    else:
+        device, sensor = (short(parts[-2]), short(parts[-1])) if len(parts) > 1 else ("", short(topic))
     text = payload[:LONGEST_PAYLOAD].decode("utf-8", "replace")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
         data = None
-    if parts[-1] == _STATUS:
+    if (sensor if form else parts[-1]) == _STATUS:
         status = data.get("status") if isinstance(data, dict) else text
         more = ", ".join(f"{short(k, 16)} {short(v, 32)}" for k, v in _few(data))
-        return Message("status", device, sensor, status=short(status, 16), more=more[:LONGEST_SHOWN])
+        return Message("status", device, sensor, status=short(status, 16), more=more[:LONGEST_SHOWN], data=data)
     if not isinstance(data, dict) or "value" not in data:
         return Message("other", device, sensor, value=short(text, LONGEST_SHOWN))
     # A topic may have its parts in another order: the payload says which of them is the device.
@@ -235,7 +253,30 @@ def understand(topic: str, payload: bytes) -> Message:
         boot,
         address=_address(data.get("address")),
         rssi=_rssi(data.get("rssi")),
+        time=data.get("time"),
     )
+
+
+@cache
+def _places(form: str) -> tuple[re.Pattern[str], ...]:
+    """One expression for each part of a topic."""
+    signs = {"{device}": "(?P<device>.+)", "{sensor}": "(?P<sensor>.+)"}
+    parts = (re.split(r"(\{device\}|\{sensor\})", part) for part in form.split("/"))
+    return tuple(re.compile("".join(signs.get(p, re.escape(p)) for p in part), re.DOTALL) for part in parts)
+
+
+def _named(parts: list[str], form: str) -> tuple[str, str] | None:
+    """(device, sensor) of a topic of this form."""
+    places = _places(form)
+    if len(parts) != len(places):
+        return None
+    names: dict[str, str] = {}
+    for part, place in zip(parts, places, strict=True):
+        match = place.fullmatch(part)
+        if match is None:
+            return None
+        names |= match.groupdict()
+    return short(names.get("device", "")), short(names.get("sensor", ""))
 
 
 def _address(value: Any) -> str:
@@ -244,32 +285,35 @@ def _address(value: Any) -> str:
 
 def _rssi(value: Any) -> int | None:
     """A signal strength in dBm, as HCI has it: -127 to 20."""
-    return value if _whole(value) and -127 <= value <= 20 else None
+    return value if whole(value) and -127 <= value <= 20 else None
 
 
-def _whole(value: object) -> bool:
+def whole(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number that every JSON reader keeps exactly."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_SEQUENCE
 
 
 def _counter(value: Any) -> int | None:
-    return value if _whole(value) and value >= 0 else None
+    return value if whole(value) and value >= 0 else None
 
 
 def _few(data: object) -> list[tuple[str, str | int | float]]:
     """What matters most of a status report (docs/telemetry.md), then a few more of its plain values."""
     if not isinstance(data, dict):
         return []
-    outbox, ended, trouble = (data.get(key) for key in ("outbox", "reconnects", "trouble"))
+    outbox, ended, trouble, tls = (data.get(key) for key in ("outbox", "reconnects", "trouble", "tls"))
     rows: list[tuple[str, str | int | float]] = []
     if isinstance(outbox, dict):
-        rows += [("outbox", outbox["depth"])] if _whole(outbox.get("depth")) else []
-        rows += [("dropped", outbox["dropped"])] if _whole(outbox.get("dropped")) and outbox["dropped"] else []
-    rows += [(key, data[key]) for key in ("rssi", "cert_days") if _whole(data.get(key))]
+        rows += [("outbox", outbox["depth"])] if whole(outbox.get("depth")) else []
+        rows += [("dropped", outbox["dropped"])] if whole(outbox.get("dropped")) and outbox["dropped"] else []
+    rows += [(key, data[key]) for key in ("rssi", "cert_days") if whole(data.get(key))]
     if isinstance(ended, dict):
-        counts = [n for n in list(ended.values())[:8] if _whole(n)]
+        counts = [n for n in list(ended.values())[:8] if whole(n)]
         rows += [("reconnects", sum(counts))] if counts else []
     if isinstance(trouble, dict) and isinstance(trouble.get("code"), str):
         rows.append(("trouble", trouble["code"]))
+    if isinstance(tls, list) and tls and isinstance(tls[0], str):
+        rows.append(("tls", tls[0]))
     told = {"status", "device", "rssi", "cert_days", "outbox", "reconnects", "trouble"}
     plain = [(k, v) for k, v in data.items() if isinstance(v, str | int | float) and v != "" and k not in told]
     return rows + plain[: max(3, 6 - len(rows))]

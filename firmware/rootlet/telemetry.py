@@ -52,6 +52,8 @@ def status(device, state, link=None, outbox=None, rssi=None, cert=None, now=0, b
         said["broker"] = "%s:%d" % link.broker
         said["handshake_ms"] = link.handshake_ms
         said["reconnects"] = link.reasons
+        stream = link.client.sock
+        said["tls"] = [stream.version, stream.cipher] if stream else None
     said["rssi"] = rssi
     if ble:
         said["ble"] = ble
@@ -76,6 +78,8 @@ def status(device, state, link=None, outbox=None, rssi=None, cert=None, now=0, b
         if len(text.encode()) > LONGEST and said[key]:
             said[key]["fact"] = ""
             text = json.dumps(said)
+    if len(text.encode()) > LONGEST and said.pop("tls", None):
+        text = json.dumps(said)
     if len(text.encode()) > LONGEST:  # names of the longest kind
         said.update({"reconnects": {}, "trouble": None, "last_error": None})
         text = json.dumps(said)

@@ -128,6 +128,10 @@ def test_the_console_tells_each_step(pki: Pki, tmp_path: Path) -> None:
         with VirtualBoard(flash, script=SCRIPT) as board:
             board.wait_for(r"mqtt: verified: TLSv1.2, TLS-ECDHE-ECDSA-\S+, chain Integration CA > localhost", 30)
             output = board.output
+            with observer(pki, broker.port) as watcher:  # the status is retained
+                said = next(json.loads(text) for topic, text in iter(watcher.next, None) if topic.endswith("/status"))
+            version, cipher = said["tls"]
+            assert f"mqtt: verified: {version}, {cipher}, chain" in output and version == "TLSv1.2"
         assert "wifi: joined 'lab'" in output
         assert "clock: 20" in output
         assert f"https: GET https://localhost:{https.port}/: status 200, 5000 bytes" in output

@@ -37,9 +37,19 @@ class Outbox:
         return 7
 
 
+class Stream:
+    version, cipher = "TLSv1.2", "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384"
+
+
+class Client:
+    def __init__(self, sock):
+        self.sock = sock
+
+
 class Link:
-    def __init__(self, reasons, name="broker.example"):
+    def __init__(self, reasons, name="broker.example", stream=Stream):
         self.reasons, self.broker, self.handshake_ms = reasons, (name, 8883), 1234
+        self.client = Client(stream)
 
 
 class Certificate:
@@ -80,6 +90,8 @@ def test_what_is_known_is_said():
     assert said["broker"] == "broker.example:8883" and said["handshake_ms"] == 1234 and said["rssi"] == -61
     assert said["reconnects"] == {"MQTT_TIMEOUT": 2}
     assert said["outbox"] == {"depth": 7, "dropped": 3, "stored": 4096, "errors": 1}
+    assert said["tls"] == [Stream.version, Stream.cipher]
+    assert say(link=Link({}, stream=None))["tls"] is None  # it has just ended
 
 
 def test_the_largest_block_is_asked_for_once_a_minute():
@@ -132,6 +144,7 @@ def test_at_most_a_kilobyte_whatever_is_in_it():
         said = json.loads(text)
         assert sorted(said) == sorted(FIELDS + ["outbox", "broker", "handshake_ms", "reconnects"])
         assert said["trouble"]["code"] == said["last_error"]["code"] == "CERT_WEAK_SIGNATURE"
+        assert len(said["reconnects"]) == 9
         text = telemetry.status("d" * 48, {}, Link(reasons, "b" * 253), Outbox(), -120, None, 0)
         assert len(text.encode()) < 1024 and json.loads(text)["outbox"]["depth"] == 7
         health._error = ("DNS", "short")
