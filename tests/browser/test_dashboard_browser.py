@@ -19,7 +19,7 @@ DARK = {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 375, "height": 812}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 
 # The row of a device in the list, and what a person reads in it.
-ROW = "#rows .row:has(.device-name:text-is('%s'))"
+ROW = "#rows .row:has(.device-name bdi:text-is('%s'))"
 WORD = "(name) => [...document.querySelectorAll('#rows .row')].find((row) => row.deviceId === name)?.innerText"
 
 
@@ -32,7 +32,7 @@ class Dashboard:
             Command(
                 "dashboard", f"localhost:{fleet.broker.port}", "--ca", str(fleet.authority.cert_pem),
                 "--cert", str(fleet.observer.cert_pem), "--key", str(fleet.observer.key_pem),
-                "--dir", str(at / "ca"), "--port", "0", cwd=at,
+                "--ca-dir", str(at / "ca"), "--port", "0", cwd=at,
             )
         )  # fmt: skip
         self.token_url = self.command.wait_for(r"https://\S+#token=").split()[-1]
@@ -86,7 +86,7 @@ def becomes(page: Any, name: str, status: str, timeout_s: float) -> None:
 def test_the_token_opens_the_page_and_is_in_no_request(browser: Any, dashboard: Dashboard) -> None:
     with chromium.page_of(browser) as (page, watched):
         page.goto(dashboard.url)
-        assert page.title() == "Rootlet: log in"
+        assert "Log in" in page.title()
         assert chromium.axe(page) == []
         chromium.screenshot(page, "login")
         page.fill("#token", "wrong-token")
