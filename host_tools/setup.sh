@@ -40,5 +40,5 @@ fi
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 echo "setup: installing Python packages into $venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,ble,broker,flash,dev]'
+"$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,ble,broker,dashboard,flash,dev]'
 touch "$venv/.ready"

@@ -168,12 +168,13 @@ class Site:
 
     def _tell(self, failure: Failure | None) -> None:
         now = time.time()
+        if failure is None or str(failure) != str(self._trouble):
+            _log.warning("connected to the broker" if failure is None else str(failure).replace("\n", "; "))
         self._trouble, self._connected = failure, failure is None
         if self._connected and self._was_connected:
             self._live.gap(now)
         self._was_connected = self._was_connected or self._connected
         self._live.broker(self._connected, now)
-        _log.warning("connected to the broker" if failure is None else str(failure).replace("\n", "; "))
         self._hub.broker()
 
     async def serve(self, ready: Callable[[], None]) -> None:
