@@ -11,7 +11,7 @@ import { mergeSparks } from "./state.js";
 import { ago, count, many, NOTHING, number, span, unit, value } from "./words.js";
 
 const SPARK = 120;
-const SHOWN_ELSEWHERE = /^(device|status|version|reset|broker|rssi|cert_days|handshake_ms|trouble|last_error|tls|outbox|reconnects|ble)\b/;
+const SHOWN_ELSEWHERE = /^(device|status|version|reset|broker|rssi|cert_days|handshake_ms|trouble|last_error|tls|outbox|reconnects)\b/;
 
 const section = (id, title, ...children) =>
   el("section", { class: "card", "aria-labelledby": `${id}-heading` }, el("h2", { id: `${id}-heading` }, title), ...children);

@@ -1,0 +1,1 @@
+"""The live page: what all devices say now, in a browser."""
