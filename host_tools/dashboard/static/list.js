@@ -1,6 +1,6 @@
 // The list of all devices. Rows far from the viewport are only shells, and are drawn when they come near.
 
-import { el, order, setAttribute, setText, show } from "./dom.js";
+import { el, order, setAttribute, setText, show, visible } from "./dom.js";
 import { drawRow, drawTimes, makeRow } from "./row.js";
 import { SORTS } from "./state.js";
 import { count, many } from "./words.js";
@@ -158,7 +158,7 @@ export class List {
     const kind = this.#state.devices.size ? `none:${this.search}` : "nothing";
     if ($("empty").dataset.kind === kind) return;
     $("empty").dataset.kind = kind;
-    $("empty").replaceChildren(...(this.#state.devices.size ? this.#noneFound() : nothingYet()));
+    $("empty").replaceChildren(...(this.#state.devices.size ? this.#noneFound() : nothingYet(this.#state.broker)));
   }
 
   #noneFound() {
@@ -197,7 +197,8 @@ export class List {
   }
 }
 
-function nothingYet() {
+function nothingYet(broker) {
+  const virtual = `rootlet sim --count 5 --broker ${visible(broker || "HOST:PORT").slice(0, 80)} --ca-dir ca`;
   const say = (words, command) => el("li", {}, `${words} `, el("code", {}, command));
   return [
     el("h2", {}, "No device has been heard yet"),
@@ -206,7 +207,7 @@ function nothingYet() {
       "ul",
       {},
       say("Put the firmware on a board:", "rootlet deploy"),
-      say("Without a board, a virtual one:", "rootlet sim"),
+      say("Without a board, five virtual ones:", virtual),
       say("If a device should be here already:", "rootlet doctor"),
     ),
   ];

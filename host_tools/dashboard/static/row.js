@@ -46,7 +46,7 @@ export function drawSignal(node, rssi) {
 export const signalWords = (rssi) => (rssi === null ? NOTHING : `${value(rssi)} dBm, ${signal(rssi).word}`);
 
 export const certWords = (days) =>
-  days === null ? NOTHING : days < 0 ? `ended ${many(-days, "day")} ago` : `${many(days, "day")} left`;
+  days === null ? NOTHING : days < 0 ? `ended ${many(-days, "day")} ago` : many(days, "day");
 
 export function outboxWords(outbox) {
   if (!outbox || outbox.depth === null) return NOTHING;
@@ -68,8 +68,8 @@ export const levelWord = (level) => LEVELS[level];
 
 function makeReading() {
   const parts = { name: bdi(""), value: bdi(""), unit: el("span"), spark: makeSpark() };
-  const words = el("span", { class: "reading-words" }, el("span", { class: "name" }, parts.name), " ", el("span", { class: "value" }, parts.value, " ", parts.unit));
-  const node = el("span", { class: "reading" }, words, parts.spark);
+  const name = el("span", { class: "name" }, parts.name);
+  const node = el("span", { class: "reading" }, name, " ", el("span", { class: "value" }, parts.value, " ", parts.unit), parts.spark);
   node.parts = parts;
   return node;
 }
@@ -150,7 +150,8 @@ export function drawRow(node, entry, now) {
   setText(parts.cert, certWords(row.certDays));
   setText(parts.outbox, outboxWords(row.outbox));
   drawSignal(parts.bars, row.rssi);
-  setText(parts.signal, signalWords(row.rssi));
+  setText(parts.signal, row.rssi === null ? NOTHING : `${value(row.rssi)} dBm`);
+  setAttribute(parts.signal, "title", row.rssi === null ? null : signal(row.rssi).word);
   const [worst] = problems;
   show(parts.problems, Boolean(worst));
   if (worst) {

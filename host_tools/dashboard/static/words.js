@@ -60,6 +60,9 @@ export function number(n) {
   return String(Number(n.toPrecision(Math.abs(n) >= 1e6 ? 9 : 6))).replace("-", "\u2212");
 }
 
+/** A number to four digits, where more would say nothing. */
+export const rough = (n) => number(Number(n.toPrecision(4)));
+
 /** A reading's value: a number, a text, yes or no. */
 export function value(v) {
   if (v === null || v === undefined || v === "") return NOTHING;
