@@ -39,7 +39,7 @@ class Fleet:
 
     def client(self, name: str, topic: str = "rootlet/#") -> Watcher:
         """An MQTT client with a certificate of its own."""
-        issued = self.authority.issue_device(name)
+        issued = self.authority.issue_device(name, force=True)
         return Watcher(
             "localhost", self.broker.port, self.authority.cert_pem, issued.cert_pem, issued.key_pem, topic=topic
         )
