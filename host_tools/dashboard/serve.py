@@ -88,8 +88,10 @@ def context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
 def bind(address: str, port: int) -> socket.socket:
     """A listening socket. Raises Failure."""
     try:
-        family, _, _, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        found = socket.socket(family, socket.SOCK_STREAM)
+        kind = socket.SOCK_STREAM
+        # asyncio switches off Nagle's algorithm only where the protocol is given.
+        family, _, proto, _, where = socket.getaddrinfo(address, port, type=kind, flags=socket.AI_PASSIVE)[0]
+        found = socket.socket(family, kind, proto)
     except OSError as e:
         because = f"{address}: {e.strerror}"
         raise Failure("the page cannot be served there", because, "--listen 127.0.0.1", Exit.USAGE) from None
@@ -128,6 +130,7 @@ class Site:
                 self._plain = undo.enter_context(bind(settings.listen, settings.redirect_port))
             self.history = History(settings.history, keep_days=settings.keep_days) if settings.history else None
             undo.pop_all()
+        self.page = Page(settings, self.sessions, self._hub, self._live, self._state, self._totals, self.history)
         self.port: int = self._socket.getsockname()[1]
         self.redirect_port: int | None = self._plain.getsockname()[1] if self._plain else None
         self.server: protocol.Server | None = None
@@ -181,8 +184,7 @@ class Site:
         """Serve until `end` is called or a signal comes. ready: called when connections are accepted."""
         settings = self.settings
         headers = login.headers(is_loopback(settings.listen))
-        page = Page(settings, self.sessions, self._hub, self._live, self._state, self._totals, self.history)
-        config = protocol.config(page.app(), headers, silence_s=settings.silence_s)
+        config = protocol.config(self.page.app(), headers, silence_s=settings.silence_s)
         self.server = protocol.Server(config, [self._socket], self._tls)
         others: list[protocol.Server] = []
         if self._plain:
