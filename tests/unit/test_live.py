@@ -134,6 +134,15 @@ def test_why_it_started_anew() -> None:
     assert kinds(live.message(*status("d2", uptime_s=5), LATER + 9)) == [("restart", "")]
 
 
+def test_each_start_counts_its_connections_anew() -> None:
+    live = online()
+    live.message(*status(boots=1, reconnects={"TCP": 3}), LATER + 1)
+    noted = live.message(*status(boots=2, reset="power", reconnects={"TCP": 2, "DNS": 1}), LATER + 2)
+    assert kinds(noted) == [("restart", "power"), ("reconnect", "2 TCP, DNS")]
+    noted = live.message(*status(boots=2, reset="power", reconnects={"TCP": 2, "DNS": 2}), LATER + 2)
+    assert kinds(noted) == [("reconnect", "DNS")]
+
+
 def test_new_firmware_and_back() -> None:
     live = online(tree="a")
     said = {"boots": 2, "reset": "update", "tree": "b", "version": "0.2.0"}
@@ -206,7 +215,9 @@ def test_while_the_broker_is_away_nothing_is_known() -> None:
     live.gap(LATER + 100)
     assert kinds(live.message(*status(boots=1, reconnects={"TCP": 1}), LATER + 101)) == [("reconnect", "TCP")]
     assert (row(live)["since"], row(live)["since_known"]) == (LATER + 101, False)
+    revision = live.revision
     live.gap(LATER + 200)
+    assert [r["status"] for r in live.changed(revision)[1]] == ["unknown"]
     assert kinds(live.message(*status(status="offline"), LATER + 201)) == [("offline", "")]
 
 

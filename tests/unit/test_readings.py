@@ -315,3 +315,19 @@ def test_topics_of_a_known_form() -> None:
     assert (m.kind, m.device, m.sensor) == ("reading", "evil", "x")
     assert understand("a/b/status", b"online", "{device}/b/{sensor}").kind == "status"
     assert understand("rootlet/{device}/x", payload, form).device == "{device}"
+
+
+def test_a_late_number_counts_once_and_not_for_ever() -> None:
+    sequence = Sequence(one_start=True)
+    for number in (0, 3, 1, 1):
+        sequence.add(number)
+    assert (sequence.lost, sequence.repeated) == (1, 1)
+    for number in range(1000, 10000, 1000):
+        sequence.add(number)
+    assert sequence._missing.bit_length() <= 1025
+    lost = sequence.lost
+    sequence.add(7900)  # more than 1,024 ago
+    assert (sequence.lost, sequence.repeated) == (lost, 2)
+    sequence.add(8000)  # came before
+    sequence.add(8999)
+    assert (sequence.lost, sequence.repeated) == (lost - 1, 3)
