@@ -72,7 +72,7 @@ class Watched:
     def __init__(self, page: Any) -> None:
         self.errors: list[str] = []
         self.urls: list[str] = []
-        self.frames: list[str] = []
+        self.frames: list[tuple[str, int]] = []  # what the WebSocket brought: type and length
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.errors.append(f"exception: {error}"))
         page.on("requestfailed", self._failed)
@@ -95,7 +95,7 @@ class Watched:
 
     def _websocket(self, socket: Any) -> None:
         self.urls.append(socket.url)
-        socket.on("framereceived", lambda data: self.frames.append(str(data)[:2000]))
+        socket.on("framereceived", lambda data: self.frames.append((json.loads(data)["type"], len(data))))
 
     def allow(self, *texts: str) -> None:
         """Forget the errors that hold one of these texts; at least one must be there for each."""
@@ -149,12 +149,16 @@ def axe_source() -> str:
     return _AXE.read_text(encoding="utf-8")
 
 
-def axe(page: Any) -> list[str]:
-    """Violations of WCAG 2.1 AA and of good practice in the page as it is, one line each."""
+def axe(page: Any, *impacts: str) -> list[str]:
+    """Violations of WCAG 2.1 AA and of good practice in the page as it is, one line each.
+
+    impacts: only these of minor, moderate, serious, critical.
+    """
     # By the debugging protocol, which a content security policy does not bind.
     page.evaluate(axe_source())
     found = page.evaluate(f"axe.run({{runOnly: {json.dumps(_RULES)}, resultTypes: ['violations']}})")
     return [
         f"{one['impact']} {one['id']}: {one['help']} at {[node['target'] for node in one['nodes'][:4]]}"
         for one in found["violations"]
+        if not impacts or one["impact"] in impacts
     ]
