@@ -90,6 +90,8 @@ class WebSocket(WebSocketsSansIOProtocol):
             for name, value in self.default_headers:
                 if name.decode() not in response.headers:
                     response.headers[name.decode()] = value.decode()
+            # A refusal ends the handshake too; else uvicorn logs each as an error of the application.
+            self.handshake_complete = self.handshake_complete or response.status_code != 101
             send(response)
 
         self.conn.send_response = with_headers  # type: ignore[method-assign]

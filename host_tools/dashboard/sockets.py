@@ -80,6 +80,11 @@ class Hub:
         self._told = ""
         self._counts: dict[tuple[str, str, str], int] = {}
 
+    @property
+    def count(self) -> int:
+        """How many clients there are."""
+        return len(self._clients)
+
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:

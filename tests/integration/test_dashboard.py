@@ -69,7 +69,9 @@ def test_without_a_session_there_is_nothing(page: Dashboard, browser: Browser) -
     assert 'action="/login"' in form.text and "src=" not in form.text
     for element in ("script", "style"):
         assert len(re.findall(rf"<{element}", form.text)) == len(login._hashes(element)) == 1
-    assert "'unsafe" not in login.policy() and login.policy().startswith("default-src 'none'; script-src 'self' 'sha256-")
+    assert "'unsafe" not in login.policy() and login.policy().startswith(
+        "default-src 'none'; script-src 'self' 'sha256-"
+    )
 
 
 def test_the_login(page: Dashboard, browser: Browser) -> None:
@@ -134,7 +136,13 @@ def test_hosts_and_origins(browser: Browser) -> None:
             answer = checked(browser.http.get(path, headers={"Host": wrong}))
             assert answer.status_code == 421 and "evil" not in answer.text
     assert browser.http.get("/api/devices", headers={"Host": host.upper()}).status_code == 200
-    for origin in ("https://evil.example", "null", f"http://{host}", "https://localhost", f"https://{host}.evil.example"):
+    for origin in (
+        "https://evil.example",
+        "null",
+        f"http://{host}",
+        "https://localhost",
+        f"https://{host}.evil.example",
+    ):
         assert checked(browser.http.get("/api/devices", headers={"Origin": origin})).status_code == 403
         with pytest.raises(InvalidStatus) as refused:
             browser.socket(origin=origin)
@@ -237,7 +245,10 @@ def test_certificates_in_place_of_the_token(pki: Pki) -> None:
     with Dashboard(allowed) as page:
         with Browser(pki, page, pki.clients["operator"]) as browser:
             assert checked(browser.http.get("/")).status_code == 200
-            assert browser.http.post("/login", data={"token": page.token}, headers={"Origin": browser.origin}).status_code == 404
+            assert (
+                browser.http.post("/login", data={"token": page.token}, headers={"Origin": browser.origin}).status_code
+                == 404
+            )
             assert browser.http.post("/api/devices").status_code == 403
             with browser.socket() as ws:
                 assert '"mtls":true' in str(ws.recv(timeout=5))
