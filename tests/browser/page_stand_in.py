@@ -162,7 +162,7 @@ class StandIn:
 
     async def _feed(self, socket: WebSocket) -> None:
         if self.locked or self.away:
-            await socket.send_denial_response(Response(status_code=401 if self.locked else 503))
+            await socket.close()
             return
         await socket.accept()
         hello = {"type": "hello", "broker": self.broker, "connected": self.connected, "now": time.time(), "totals": {}}

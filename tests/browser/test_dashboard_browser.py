@@ -160,7 +160,11 @@ def test_a_devices_page(browser: Any, dashboard: Dashboard, name: str, options: 
             "() => ['TLSv1.2', 'ECDHE', 'SENSOR', 'cellar', 'TCP_REFUSED']"
             ".every((word) => document.querySelector('#device').innerText.includes(word))"
         )
-        page.wait_for_selector("#device svg path[d]")
+        page.wait_for_selector("svg.chart .mean, svg.chart .dot", state="attached")
+        page.get_by_text("24 h", exact=True).click()
+        page.get_by_text("As a table").click()
+        page.wait_for_selector("#device details tbody tr:has-text('25')")
+        page.wait_for_function("() => document.querySelector('#chart-summary').innerText.includes('last 24 hours')")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
         assert chromium.axe(page) == []
         chromium.screenshot(page, f"device-{name}")

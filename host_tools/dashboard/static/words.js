@@ -73,7 +73,7 @@ export function value(v) {
 
 const UNITS = new Map([
   ["Cel", "\u00b0C"],
-  ["%RH", "% RH"],
+  ["%RH", "%"],
   ["%EL", "%"],
   ["EL", ""],
   ["/", ""],
