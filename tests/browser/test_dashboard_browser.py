@@ -161,7 +161,7 @@ def test_a_devices_page(browser: Any, dashboard: Dashboard, name: str, options: 
             ".every((word) => document.querySelector('#device').innerText.includes(word))"
         )
         page.wait_for_selector("svg.chart .mean, svg.chart .dot", state="attached")
-        page.get_by_text("24 h", exact=True).click()
+        page.check("input[name=hours][value='24']")
         page.get_by_text("As a table").click()
         page.wait_for_selector("#device details tbody tr:has-text('25')")
         page.wait_for_function("() => document.querySelector('#chart-summary').innerText.includes('last 24 hours')")
