@@ -20,9 +20,8 @@ from statistics import median, quantiles
 import psutil
 import pytest
 
-from host_tools import limits
+from host_tools import fleet_certs, limits
 from host_tools.broker import Broker
-from host_tools.x509_build import key_bytes
 from tests.integration.conftest import Pki, pki  # noqa: F401
 from tests.integration.test_dashboard_command import opened, options
 from tests.integration.viewing import Browser
@@ -53,8 +52,9 @@ class Fleet:
     """
 
     def __init__(self, made: Pki, port: int, folder: Path) -> None:
-        self._pki, self._port, self._folder = made, port, folder
-        self.names = [f"dev-{n:04}" for n in range(DEVICES)]
+        self._pki, self._port = made, port
+        self.names = fleet_certs.names(DEVICES, "dev")
+        self._files = fleet_certs.issue(made.authority, self.names, folder)
         self.acknowledged: dict[tuple[str, int], float] = {}
         self.published: set[tuple[str, int]] = set()
         self.connected = 0
@@ -70,14 +70,8 @@ class Fleet:
         self._thread.join(30)
 
     def _context(self, name: str) -> ssl.SSLContext:
-        from cryptography.hazmat.primitives.serialization import Encoding
-
-        cert, key = self._pki.authority.sign_device(name)
-        path = self._folder / f"{name}.pem"
-        path.touch(0o600)
-        path.write_bytes(cert.public_bytes(Encoding.PEM) + key_bytes(key, Encoding.PEM))
         context = ssl.create_default_context(cafile=str(self._pki.authority.cert_pem))
-        context.load_cert_chain(path)
+        context.load_cert_chain(self._files[name])
         return context
 
     async def _run(self) -> None:
@@ -155,7 +149,8 @@ def test_a_fleet_on_the_page(pki: Pki, broker: Broker, tmp_path: Path) -> None: 
             rows = db.execute("SELECT device, seq FROM reading JOIN series ON series.id = reading.series").fetchall()
     print(
         f"\n{DEVICES} devices, {SECONDS:g} s: lag median {median(late):.2f} s, p99 {quantiles(late, n=100)[98]:.2f} s; "
-        f"RSS {first_rss >> 20} MB, then {last_rss >> 20} MB; {cpu:.0%} of a core; {len(rows)} rows kept, {len(due)} due"
+        f"RSS {first_rss >> 20} MB, then {last_rss >> 20} MB; {cpu:.0%} of a core; "
+        f"{len(rows)} rows kept, {len(due)} due"
     )
     assert min(seen.values()) >= SECONDS - 2
     assert (totals["devices"], totals["lost"], totals["not_taken"], totals["not_stored"]) == (DEVICES, 0, 0, 0)
