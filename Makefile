@@ -49,6 +49,7 @@ FUZZ_EXAMPLES ?= 200000
 FUZZ_INPUTS ?= 1000000
 fuzz: $(READY)
 	ROOTLET_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) ROOTLET_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/pytest tests/fuzz --timeout=3600
+	ROOTLET_FUZZ_EXAMPLES=20000 $(BIN)/pytest tests/unit/test_live_hostile.py -k whatever --timeout=3600
 
 soak: $(READY)
 	ROOTLET_SOAK_SECONDS=3600 $(BIN)/pytest tests/integration/test_gateway.py -k soak --timeout=4000
@@ -56,6 +57,7 @@ soak: $(READY)
 	ROOTLET_SOAK_PUBLISHES=2000000 ROOTLET_SOAK_RECONNECTS=5000 $(BIN)/pytest tests/soak -s --timeout=4000
 	ROOTLET_DEPLOY_CUTS=200 $(BIN)/pytest tests/board/test_deploy_atomic.py -k random --timeout=4000
 	ROOTLET_OUTBOX_CUTS=20000 $(BIN)/pytest tests/unit -k "outbox and lost" --timeout=4000
+	ROOTLET_LIVE_DEVICES=200 ROOTLET_LIVE_TOPICS=1000000 $(BIN)/pytest tests/unit/test_live_hostile.py -s --timeout=4000
 	ROOTLET_CHAOS_CUTS=1000 $(BIN)/pytest tests/chaos/test_power_cuts.py
 	ROOTLET_CHAOS_KILLS=100 $(BIN)/pytest tests/chaos/test_broker_kills.py
 	ROOTLET_CHAOS_KICKS_S=60 $(BIN)/pytest tests/chaos/test_bad_wires.py -k throws_out

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, TypeGuard
 
 from host_tools.masking import harmless
+from host_tools.sequences import Sequences
 
 KEPT = 32
 MOST_ROWS = 256
@@ -17,8 +18,6 @@ MOST_OF_ONE = 96
 MOST_DEVICES = 128
 LONGEST_PAYLOAD = 4096
 LONGEST_SHOWN = 200
-_MOST_MISSING = 256
-_MOST_STARTS = 4
 _LONGEST_NAME = 48
 _LARGEST_SEQUENCE = 1 << 53
 _STATUS = "status"
@@ -29,7 +28,12 @@ PLAIN_BLOCKS = "_.-=+*#@"
 
 def short(value: object, longest: int = _LONGEST_NAME) -> str:
     """A value as harmless text of bounded length."""
-    text = harmless(value[: 4 * longest] if isinstance(value, str) else str(value))
+    if not isinstance(value, str):
+        try:
+            value = str(value)
+        except (ValueError, RecursionError):  # a number of thousands of digits; lists in lists in lists
+            value = f"({type(value).__name__})"
+    text = harmless(value[: 4 * longest])
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
@@ -50,104 +54,6 @@ def sparkline(values: Iterable[float], blocks: str = BLOCKS) -> str:
         return blocks[round((n / 2 - low / 2) / span * top)] if span > 0 else blocks[top // 2]
 
     return "".join(map(block, numbers))
-
-
-@dataclass
-class Sequence:
-    """The sequence numbers of one device, which counts its readings from 0 at each start.
-
-    lost: numbers that have not come. repeated: numbers that came again, as QoS 1 may send them. one_start: they are of
-    one start only, as readings with a `boot` are; else what goes back far is a new start. unwatched: nobody looked for
-    a moment, so that the next gap says nothing.
-    """
-
-    last: int | None = None
-    lost: int = 0
-    repeated: int = 0
-    starts: int = 0
-    one_start: bool = False
-    unwatched: bool = False
-    _first: int = 0
-    _missing: set[int] = field(default_factory=set)
-
-    def add(self, number: int) -> None:
-        """Count one number."""
-        last = self.last
-        if last is None or number == last + 1:
-            self._first = number if last is None else self._first
-            self.last = number
-        elif number > last and self.unwatched:
-            self.last = number
-            self.unwatched = False
-        elif number > last:
-            self.lost += number - last - 1
-            self._missing.update(range(max(last + 1, number - _MOST_MISSING), number))
-            while len(self._missing) > _MOST_MISSING:
-                self._missing.remove(min(self._missing))
-            self.last = number
-        elif number in self._missing:
-            self._missing.remove(number)
-            self.lost -= 1
-        elif self.one_start:
-            self.repeated += number >= self._first  # what is older nobody has counted
-        elif number == last or (number and last - number <= _MOST_MISSING):
-            self.repeated += 1
-        else:
-            self.starts += 1
-            self.last = number
-            self._missing.clear()
-
-
-@dataclass
-class Sequences:
-    """The sequences of a device's last few starts: `boot` says which start a reading is of.
-
-    After a cut of power readings of older starts may come first, or again.
-    """
-
-    _kept: dict[int | None, Sequence] = field(default_factory=dict)
-    _newest: int | None = None
-    _lost: int = 0
-    _repeated: int = 0
-    _unwatched: bool = False
-
-    def unwatched(self) -> None:
-        """Nobody looked for a moment: what came then is not lost."""
-        self._unwatched = True
-        for sequence in self._kept.values():
-            sequence.unwatched = True
-
-    def add(self, number: int, boot: int | None = None) -> None:
-        """Count one number. boot: of the reading, None where it has none."""
-        sequence = self._kept.pop(boot, None)
-        if sequence is None:
-            sequence = Sequence(one_start=boot is not None)
-            if boot is not None:
-                if self._newest is not None and boot > self._newest and not self._unwatched:
-                    sequence.last = -1  # it began while we watched: from 0
-                self._unwatched = False
-                self._newest = max(boot, self._newest or 0)
-            if len(self._kept) >= _MOST_STARTS:
-                # The one not heard for longest, not the lowest: a deploy begins the count of starts anew.
-                old = self._kept.pop(next(iter(self._kept)))
-                self._lost += old.lost
-                self._repeated += old.repeated
-        self._kept[boot] = sequence
-        sequence.add(number)
-
-    @property
-    def lost(self) -> int:
-        """Numbers that have not come."""
-        return self._lost + sum(sequence.lost for sequence in self._kept.values())
-
-    @property
-    def repeated(self) -> int:
-        """Numbers that came again."""
-        return self._repeated + sum(sequence.repeated for sequence in self._kept.values())
-
-    def __bool__(self) -> bool:
-        """Whether there were any numbers."""
-        return bool(self._kept)
 
 
 @dataclass
@@ -221,7 +127,6 @@ def understand(topic: str, payload: bytes, form: str = "") -> Message:
         if named is None:
             return Message("other", "", short(topic))
         device, sensor = named
-        parts = [device, sensor]
     else:
         device, sensor = (short(parts[-2]), short(parts[-1])) if len(parts) > 1 else ("", short(topic))
     text = payload[:LONGEST_PAYLOAD].decode("utf-8", "replace")
@@ -235,9 +140,9 @@ def understand(topic: str, payload: bytes, form: str = "") -> Message:
         return Message("status", device, sensor, status=short(status, 16), more=more[:LONGEST_SHOWN], data=data)
     if not isinstance(data, dict) or "value" not in data:
         return Message("other", device, sensor, value=short(text, LONGEST_SHOWN))
-    # A topic may have its parts in another order: the payload says which of them is the device.
+    # A topic may have its parts in another order: the payload says which of them is the device, if the form does not.
     claimed = data.get("device")
-    if isinstance(claimed, str) and claimed in parts:
+    if not form and isinstance(claimed, str) and claimed in parts:
         device = short(claimed)
         sensor = short(data["sensor"]) if data.get("sensor") in parts else sensor
     value = data["value"]

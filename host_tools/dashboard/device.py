@@ -9,7 +9,8 @@ from typing import Any
 
 from host_tools.dashboard import plain
 from host_tools.dashboard.changes import Facts, changes, ended, facts
-from host_tools.readings import Message, Sequences, short
+from host_tools.readings import Message, short
+from host_tools.sequences import Sequences
 
 MOST_QUANTITIES = 64
 MOST_EVENTS = 200

@@ -1,6 +1,7 @@
 """The state of all devices as far as their messages tell it: in bounded memory, without I/O, for one thread.
 
-At most MOST_DEVICES devices and MOST_QUANTITIES quantities in all; what is more is only counted.
+At most MOST_DEVICES devices and MOST_QUANTITIES quantities in all; what is more is only counted. Where there are more
+than MOST_EVENTS events in all, a device keeps but its newest FAIR_EVENTS.
 """
 
 from collections import deque
@@ -13,6 +14,8 @@ __all__ = ["Event", "Live", "Noted", "Reading"]
 
 MOST_DEVICES = 2000
 MOST_QUANTITIES = 32000
+MOST_EVENTS = 40000
+FAIR_EVENTS = 20
 LARGEST_PAYLOAD = 65536
 _FOUND_S = 10.0  # what the broker has kept comes at once after the subscription
 
@@ -29,7 +32,7 @@ class Live:
         self._topic = topic
         self._devices: dict[str, Device] = {}  # the one that changed last comes last
         self._found_until = now + _FOUND_S
-        self._quantities = 0
+        self._quantities = self._events = 0
         self._rate: deque[list[int]] = deque(maxlen=60)  # [second, readings]
         self.connected = True
         self.revision = 0
@@ -48,6 +51,7 @@ class Live:
         if device is None:
             self.not_kept += 1
             return []
+        before = len(device.events)
         if said.kind == "status":
             noted: list[Noted] = list(device.tell(said, now, found=now < self._found_until))
         else:
@@ -56,6 +60,7 @@ class Live:
             quantity = device.quantities.get((said.sensor, said.quantity)) or self._quantity(device, said)
             self.not_kept += quantity is None
             noted = device.read(said, quantity, now)
+        self._trim(device, before)
         self._touch(device)
         return noted
 
@@ -71,6 +76,12 @@ class Live:
         made = device.add(said.sensor, said.quantity)
         self._quantities += made is not None
         return made
+
+    def _trim(self, device: Device, before: int) -> None:
+        self._events += len(device.events) - before
+        while self._events > MOST_EVENTS and len(device.events) > FAIR_EVENTS:
+            device.events.popleft()
+            self._events -= 1
 
     def _count(self, now: float) -> None:
         second = int(now)
@@ -96,14 +107,19 @@ class Live:
         self._all_changed()
 
     def broker(self, connected: bool, now: float) -> None:
-        """The connection to the broker came or went; while it is away no device's status is known."""
-        if connected == self.connected:
-            return
-        self.connected = connected
-        if not connected:
+        """The connection to the broker came or went; while it is away no device's status is known.
+
+        Where it comes back, this is a gap, too.
+        """
+        was, self.connected = self.connected, connected
+        if connected and was:
+            self._found_until = now + _FOUND_S
+        elif connected:
+            self.gap(now)
+        elif was:
             for device in self._devices.values():
                 device.unsure(now)
-        self._all_changed()
+            self._all_changed()
 
     def changed(self, since: int) -> tuple[int, list[dict[str, Any]]]:
         """(revision, rows of the devices that changed after revision `since`); 0: of all. See Device.row."""

@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from host_tools.readings import short, whole
@@ -58,7 +59,7 @@ def flat(said: dict[Any, Any], before: str = "", depth: int = _DEPTH) -> dict[st
             facts[name] = item if item is None or isinstance(item, bool) else value(item)
         if len(facts) >= MOST_FACTS:
             break
-    return dict(list(facts.items())[:MOST_FACTS])
+    return dict(islice(facts.items(), MOST_FACTS))
 
 
 def codes(said: Any) -> dict[str, int]:

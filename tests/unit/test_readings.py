@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from host_tools import readings
-from host_tools.readings import Sequence, Sequences, Table, pace, span, sparkline, understand, view
+from host_tools.readings import Table, pace, span, sparkline, understand, view
+from host_tools.sequences import Sequence, Sequences
 
 
 def reading(seq: int, value: Any = 21.5, device: str = "pico-1", sensor: str = "chip") -> tuple[str, bytes]:
@@ -102,7 +103,7 @@ def test_numbers_lost_are_never_fewer_than_none_and_take_bounded_memory(numbers:
     sequence = Sequence()
     for number in numbers:
         sequence.add(number)
-        assert sequence.lost >= 0 and len(sequence._missing) <= 256
+        assert sequence.lost >= 0 and sequence._missing.bit_length() <= 1025
 
 
 @given(st.integers(1, 200), st.sets(st.integers(1, 198)))
@@ -297,3 +298,36 @@ def test_what_comes_while_nobody_looks_is_not_lost() -> None:
     assert table.lost("pico-1") == 1
     take(9, boot=2)
     assert table.lost("pico-1") == 2
+
+
+def test_a_line_of_watch_tells_the_protocol() -> None:
+    m = understand("rootlet/a/status", b'{"status": "online", "tls": ["TLSv1.3", "TLS1-3-AES-128-GCM-SHA256"]}')
+    assert m.more == "tls TLSv1.3"
+
+
+def test_topics_of_a_known_form() -> None:
+    payload = b'{"value": 1, "device": "victim", "sensor": "x"}'
+    form = "rootlet/{device}/{sensor}"
+    assert understand("rootlet/evil/victim/status", b'{"status": "offline"}', form).kind == "other"
+    assert understand("rootlet/evil/victim", payload, form).device == "evil"
+    assert understand("other/evil/x", payload, form).kind == "other"
+    m = understand("home/x1/from-evil/raw", payload, "home/{sensor}1/from-{device}/raw")
+    assert (m.kind, m.device, m.sensor) == ("reading", "evil", "x")
+    assert understand("a/b/status", b"online", "{device}/b/{sensor}").kind == "status"
+    assert understand("rootlet/{device}/x", payload, form).device == "{device}"
+
+
+def test_a_late_number_counts_once_and_not_for_ever() -> None:
+    sequence = Sequence(one_start=True)
+    for number in (0, 3, 1, 1):
+        sequence.add(number)
+    assert (sequence.lost, sequence.repeated) == (1, 1)
+    for number in range(1000, 10000, 1000):
+        sequence.add(number)
+    assert sequence._missing.bit_length() <= 1025
+    lost = sequence.lost
+    sequence.add(7900)  # more than 1,024 ago
+    assert (sequence.lost, sequence.repeated) == (lost, 2)
+    sequence.add(8000)  # came before
+    sequence.add(8999)
+    assert (sequence.lost, sequence.repeated) == (lost - 1, 3)
