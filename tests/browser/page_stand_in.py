@@ -1,6 +1,6 @@
 """A stand-in for the dashboard's server, to look at its page and to test it alone: plain HTTP, made-up devices.
 
-    python -m tests.browser.page_stand_in --devices 1000 --rate 1000
+python -m tests.browser.page_stand_in --devices 1000 --rate 1000
 """
 
 import argparse
@@ -80,7 +80,9 @@ class StandIn:
         ]
         headers = [("content-security-policy", _policy()), ("x-content-type-options", "nosniff")]
         headers += [("cache-control", "no-store"), ("referrer-policy", "no-referrer")]
-        config = uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off", headers=headers, ws="websockets-sansio")
+        config = uvicorn.Config(
+            Starlette(routes=routes), log_config=None, lifespan="off", headers=headers, ws="websockets-sansio"
+        )
         self._server = uvicorn.Server(config)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -148,13 +150,15 @@ class StandIn:
         return self._refusal(request) or (FileResponse(path) if path.is_file() else Response(status_code=404))
 
     async def _devices(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse(self.rows)
+        return self._refusal(request) or Response(media_type="application/json")
 
     async def _series(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse({"points": self.points or wave(float(request.query_params["hours"]))})
+        return self._refusal(request) or JSONResponse(
+            {"points": self.points or wave(float(request.query_params["hours"]))}
+        )
 
     async def _events(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse(self.past)
+        return self._refusal(request) or Response(json.dumps(self.past), media_type="application/json")
 
     async def _feed(self, socket: WebSocket) -> None:
         if self.locked or self.away:
@@ -162,15 +166,15 @@ class StandIn:
             return
         await socket.accept()
         hello = {"type": "hello", "broker": self.broker, "connected": self.connected, "now": time.time(), "totals": {}}
-        await socket.send_json(hello)
-        await socket.send_json({"type": "devices", "rows": self.rows, "all": True})
+        await socket.send_text(json.dumps(hello))
+        await socket.send_text(json.dumps({"type": "devices", "rows": self.rows, "all": True}))
         self._clients.add(socket)
         with contextlib.suppress(WebSocketDisconnect):
             while True:
                 asked = json.loads(await socket.receive_text())
                 self.asked.put(asked)
                 if asked["device"] in self.details:
-                    await socket.send_json({"type": "device", "device": self.details[asked["device"]]})
+                    await socket.send_text(json.dumps({"type": "device", "device": self.details[asked["device"]]}))
         self._clients.discard(socket)
 
 
@@ -198,10 +202,19 @@ def device(name: str = "pico-1", **changes: Any) -> _Row:
     return row | changes
 
 
-def reading(sensor: str = "porch", quantity: str = "temperature", value: Any = 21.5, unit: str = "Cel", **more: Any) -> _Row:
+def reading(
+    sensor: str = "porch", quantity: str = "temperature", value: Any = 21.5, unit: str = "Cel", **more: Any
+) -> _Row:
     """A reading with a few values behind it."""
     spark = [21 + math.sin(i / 3) for i in range(24)]
-    return {"sensor": sensor, "quantity": quantity, "value": value, "unit": unit, "time": time.time() - 3, "spark": spark} | more
+    return {
+        "sensor": sensor,
+        "quantity": quantity,
+        "value": value,
+        "unit": unit,
+        "time": time.time() - 3,
+        "spark": spark,
+    } | more
 
 
 def trouble(code: str, fact: str, what: str, fix: str, when: float | None = None) -> _Row:
@@ -209,7 +222,9 @@ def trouble(code: str, fact: str, what: str, fix: str, when: float | None = None
     return {"code": code, "fact": fact, "what": what, "fix": fix, "when": when}
 
 
-_TROUBLE = trouble("CERT_EXPIRED", "broker.home: ended 2026-11-20", "a certificate of the server has expired", "renew it on the server")
+_TROUBLE = trouble(
+    "CERT_EXPIRED", "broker.home: ended 2026-11-20", "a certificate of the server has expired", "renew it on the server"
+)
 _PLACES = ("greenhouse", "cellar", "attic", "kitchen", "well", "stable", "porch", "boiler", "garage", "orchard")
 _KINDS = (("temperature", "Cel"), ("humidity", "%RH"), ("pressure", "hPa"), ("battery", "%EL"), ("illuminance", "lx"))
 
@@ -227,7 +242,11 @@ def fleet(n: int, seed: int = 1) -> list[_Row]:
             spark = [round(base + math.sin(k / dice.uniform(1.5, 4)) + dice.random(), 2) for k in range(24)]
             readings.append(reading(dice.choice(_PLACES), quantity, spark[-1], unit, spark=spark))
         row = device(f"{dice.choice(_PLACES)}-{i + 1}", readings=readings[:4], more=max(0, len(readings) - 4))
-        row |= {"rssi": dice.randint(-79, -41), "cert_days": dice.randint(31, 364), "since": now - dice.uniform(60, 9e5)}
+        row |= {
+            "rssi": dice.randint(-79, -41),
+            "cert_days": dice.randint(31, 364),
+            "since": now - dice.uniform(60, 9e5),
+        }
         row |= {"seen": now - dice.uniform(0, 60), "version": dice.choice(["0.9.0", "0.9.1"])}
         match dice.randrange(40):
             case 0:
@@ -239,7 +258,14 @@ def fleet(n: int, seed: int = 1) -> list[_Row]:
             case 3:
                 row |= {"rssi": -86}
             case 4:
-                row |= {"status": "unknown", "rssi": None, "cert_days": None, "outbox": None, "readings": [], "version": None}
+                row |= {
+                    "status": "unknown",
+                    "rssi": None,
+                    "cert_days": None,
+                    "outbox": None,
+                    "readings": [],
+                    "version": None,
+                }
         rows.append(row)
     return rows
 
@@ -247,8 +273,23 @@ def fleet(n: int, seed: int = 1) -> list[_Row]:
 def detailed(row: _Row) -> _Row:
     """A device's detail."""
     now = time.time()
-    facts = {"status": "online", "device": row["id"], "version": "0.9.0", "reset": "power", "boots": 41, "crashes": 1, "uptime_s": 7204}
-    facts |= {"heap_free": 81232, "largest_block": 60112, "ble.heard": 912, "ble.dropped": 0, "tree": "a", "trial": False}
+    facts = {
+        "status": "online",
+        "device": row["id"],
+        "version": "0.9.0",
+        "reset": "power",
+        "boots": 41,
+        "crashes": 1,
+        "uptime_s": 7204,
+    }
+    facts |= {
+        "heap_free": 81232,
+        "largest_block": 60112,
+        "ble.heard": 912,
+        "ble.dropped": 0,
+        "tree": "a",
+        "trial": False,
+    }
     facts |= {"last_error.code": "TLS_CLOSED", "last_error.fact": "broker.home closed it", "rolled_back": None}
     readings = [one | {"spark": [20 + math.sin(i / 9) * 3 for i in range(120)]} for one in row["readings"]]
     readings += [reading("door", "state", "open", ""), reading("flow", "volume", 1234567.8, "m3", spark=[])]
