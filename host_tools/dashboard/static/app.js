@@ -93,12 +93,12 @@ function drawTop() {
 function drawTotals() {
   const seen = state.summary();
   const told = (name, otherwise) => (Number.isFinite(state.totals[name]) ? state.totals[name] : otherwise);
-  const rate = told("rate", seen.rate);
+  const rate = told("rate", seen.rate) / 60;
   const rows = [
     ["online", count(told("online", seen.online)), ""],
     ["offline", count(told("offline", seen.offline)), seen.offline ? "bad" : ""],
     ["readings/s", number(rate >= 10 ? Math.round(rate) : Number(rate.toFixed(1))), ""],
-    ["errors", count(told("errors", seen.errors)), seen.errors ? "bad" : ""],
+    ["in trouble", count(told("trouble", seen.trouble)), seen.trouble ? "bad" : ""],
   ];
   const make = ([name]) => el("div", {}, el("dt", {}, name), el("dd"));
   keyed($("totals"), rows, (row) => row[0], make, (node, [, words, kind]) => {

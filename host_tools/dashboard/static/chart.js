@@ -3,7 +3,7 @@
 import { points as series } from "./clean.js";
 import { el, keyed, put, setAttribute, setText, show, svg } from "./dom.js";
 import { timeTicks, valueTicks } from "./scale.js";
-import { count, moment, number, unit, whole } from "./words.js";
+import { count, moment, number, rough, unit, whole } from "./words.js";
 
 const HIGH = 260;
 const MARGIN = { top: 12, right: 14, bottom: 30, left: 62 };
@@ -118,13 +118,13 @@ export class Chart {
     const most = points.reduce((a, b) => (b[3] > a[3] ? b : a));
     const mean = points.reduce((sum, p) => sum + p[2] / points.length, 0);
     const last = points[points.length - 1];
-    const say = (n) => `${number(n)} ${unit(this.#what.unit)}`.trim();
+    const say = (n) => `${rough(n)} ${unit(this.#what.unit)}`.trim();
     const range = RANGES.find(([hours]) => hours === this.#hours)[2];
     const parts = [
       `The last ${range}, ${count(points.length)} points:`,
       `least ${say(least[1])} (${moment(least[0], now)}),`,
       `most ${say(most[3])} (${moment(most[0], now)}),`,
-      `mean ${say(Number(mean.toPrecision(4)))},`,
+      `mean ${say(mean)},`,
       `last ${say(last[2])} (${moment(last[0], now)}).`,
     ];
     put(this.summary, parts.join(" "), 600);
@@ -186,8 +186,8 @@ export class Chart {
     for (const end of ["x1", "x2"]) setAttribute(line, end, x(near[0]));
     setAttribute(dot, "cx", x(near[0]));
     setAttribute(dot, "cy", y(near[2]));
-    const band = near[1] === near[3] ? "" : ` (${number(near[1])} to ${number(near[3])})`;
-    put(this.readout, `${moment(near[0], this.#state.now())}: ${number(near[2])} ${unit(this.#what.unit)}${band}`, 120);
+    const band = near[1] === near[3] ? "" : ` (${rough(near[1])} to ${rough(near[3])})`;
+    put(this.readout, `${moment(near[0], this.#state.now())}: ${rough(near[2])} ${unit(this.#what.unit)}${band}`, 120);
   }
 }
 

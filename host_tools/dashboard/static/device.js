@@ -8,10 +8,10 @@ import { problems } from "./problems.js";
 import * as draw from "./row.js";
 import { drawSpark, makeSpark } from "./spark.js";
 import { mergeSparks } from "./state.js";
-import { ago, count, many, NOTHING, number, span, unit, value } from "./words.js";
+import { ago, count, many, NOTHING, number, rough, span, unit, value } from "./words.js";
 
 const SPARK = 120;
-const SHOWN_ELSEWHERE = /^(device|status|version|reset|broker|rssi|cert_days|handshake_ms|trouble|last_error|tls|outbox|reconnects|ble)\b/;
+const SHOWN_ELSEWHERE = /^(device|status|version|reset|broker|rssi|cert_days|handshake_ms|trouble|last_error|tls|outbox|reconnects)\b/;
 
 const section = (id, title, ...children) =>
   el("section", { class: "card", "aria-labelledby": `${id}-heading` }, el("h2", { id: `${id}-heading` }, title), ...children);
@@ -193,7 +193,9 @@ export class Device {
   }
 
   #drawFacts(row) {
-    const facts = row.said.facts !== null && typeof row.said.facts === "object" ? row.said.facts : {};
+    // Until the detail is there, only the row.
+    const said = row.said ?? {};
+    const facts = said.facts !== null && typeof said.facts === "object" ? said.facts : {};
     const ms = row.handshake === null ? "" : `${count(row.handshake)} ms`;
     const at = (name) => clean.text(facts[name]);
     pairs(this.connection, [
@@ -201,7 +203,7 @@ export class Device {
       ["TLS version", row.tls?.[0]],
       ["Cipher suite", row.tls?.[1]],
       ["Last connection took", ms],
-      ["Its certificate", draw.certWords(row.certDays)],
+      ["Its certificate", row.certDays > 0 ? `${draw.certWords(row.certDays)} left` : draw.certWords(row.certDays)],
       ["Signal", draw.signalWords(row.rssi)],
       ["Outbox", draw.outboxWords(row.outbox)],
       ["Readings a minute", number(row.rate)],
@@ -221,7 +223,7 @@ export class Device {
     const rest = Object.entries(facts).filter(([name]) => !SHOWN_ELSEWHERE.test(name));
     show(this.restDetails, rest.length > 0);
     pairs(this.rest, rest.slice(0, 200).map(([name, v]) => [name, value(v)]));
-    const heard = Array.isArray(row.said.bluetooth) ? row.said.bluetooth.filter((one) => one !== null && typeof one === "object") : [];
+    const heard = Array.isArray(said.bluetooth) ? said.bluetooth.filter((one) => one !== null && typeof one === "object") : [];
     show(this.heardSection, heard.length > 0);
     const now = this.#state.now();
     rows(
@@ -232,7 +234,7 @@ export class Device {
 }
 
 const rangeWords = (spark) =>
-  spark.length < 2 ? "" : `${number(Math.min(...spark))} \u2026 ${number(Math.max(...spark))} in the last ${many(spark.length, "value")}`;
+  spark.length < 2 ? "" : `${rough(Math.min(...spark))} \u2026 ${rough(Math.max(...spark))} in ${many(spark.length, "value")}`;
 
 function table(caption, names, body) {
   const head = el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, name)));

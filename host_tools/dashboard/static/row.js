@@ -14,7 +14,7 @@ const SHAPES = {
 const MARKS = { 3: "M6 1 11.5 11H.5Z", 2: "M1.5 1.5h9v9h-9Z", 1: "M6 2a4 4 0 1 0 0 8A4 4 0 1 0 6 2Z" };
 const LEVELS = { 3: "Problem", 2: "Warning", 1: "Note" };
 
-export const address = (id) => `#/device/${encodeURIComponent(id.isWellFormed?.() === false ? id.toWellFormed() : id)}`;
+export const address = (id) => `#/device/${encodeURIComponent(id)}`;
 
 /** A mark whose shape says a status; the word stands beside it. */
 export function statusMark() {
@@ -46,7 +46,7 @@ export function drawSignal(node, rssi) {
 export const signalWords = (rssi) => (rssi === null ? NOTHING : `${value(rssi)} dBm, ${signal(rssi).word}`);
 
 export const certWords = (days) =>
-  days === null ? NOTHING : days < 0 ? `ended ${many(-days, "day")} ago` : `${many(days, "day")} left`;
+  days === null ? NOTHING : days < 0 ? `ended ${many(-days, "day")} ago` : many(days, "day");
 
 export function outboxWords(outbox) {
   if (!outbox || outbox.depth === null) return NOTHING;
@@ -68,8 +68,8 @@ export const levelWord = (level) => LEVELS[level];
 
 function makeReading() {
   const parts = { name: bdi(""), value: bdi(""), unit: el("span"), spark: makeSpark() };
-  const words = el("span", { class: "reading-words" }, el("span", { class: "name" }, parts.name), " ", el("span", { class: "value" }, parts.value, " ", parts.unit));
-  const node = el("span", { class: "reading" }, words, parts.spark);
+  const name = el("span", { class: "name" }, parts.name);
+  const node = el("span", { class: "reading" }, name, " ", el("span", { class: "value" }, parts.value, " ", parts.unit), parts.spark);
   node.parts = parts;
   return node;
 }
@@ -84,7 +84,7 @@ function drawReading(node, reading) {
 
 const cell = (name, label, ...children) => el("div", { role: "cell", class: `cell ${name}`, "data-label": label }, ...children);
 
-/** A row's shell: only its name, so that a thousand are made quickly. */
+/** A row; it says only its name until it is drawn. */
 export function makeRow(id) {
   const name = el("a", { class: "device-name", href: address(id) }, bdi(id, 64));
   const node = el("div", { role: "row", class: "row" }, cell("who", "Device", name));
@@ -150,7 +150,8 @@ export function drawRow(node, entry, now) {
   setText(parts.cert, certWords(row.certDays));
   setText(parts.outbox, outboxWords(row.outbox));
   drawSignal(parts.bars, row.rssi);
-  setText(parts.signal, signalWords(row.rssi));
+  setText(parts.signal, row.rssi === null ? NOTHING : `${value(row.rssi)} dBm`);
+  setAttribute(parts.signal, "title", row.rssi === null ? null : signal(row.rssi).word);
   const [worst] = problems;
   show(parts.problems, Boolean(worst));
   if (worst) {

@@ -130,13 +130,13 @@ export class State {
     });
   }
 
-  /** Counts for the top of the page. */
+  /** Counts for the top of the page, where the server has not said them; rate: readings a minute. */
   summary() {
-    const seen = { online: 0, offline: 0, unknown: 0, errors: 0, rate: 0 };
-    for (const { row, problems: found } of this.devices.values()) {
+    const seen = { online: 0, offline: 0, unknown: 0, trouble: 0, rate: 0 };
+    for (const { row } of this.devices.values()) {
       seen[row.status] += 1;
-      seen.rate += row.rate / 60;
-      seen.errors += found.length > 0 && found[0].level === 3 && row.trouble ? 1 : 0;
+      seen.rate += row.rate;
+      seen.trouble += row.trouble ? 1 : 0;
     }
     return seen;
   }

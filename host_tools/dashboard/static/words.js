@@ -60,6 +60,9 @@ export function number(n) {
   return String(Number(n.toPrecision(Math.abs(n) >= 1e6 ? 9 : 6))).replace("-", "\u2212");
 }
 
+/** A number to four digits, where more would say nothing. */
+export const rough = (n) => number(Number(n.toPrecision(4)));
+
 /** A reading's value: a number, a text, yes or no. */
 export function value(v) {
   if (v === null || v === undefined || v === "") return NOTHING;
@@ -70,7 +73,7 @@ export function value(v) {
 
 const UNITS = new Map([
   ["Cel", "\u00b0C"],
-  ["%RH", "% RH"],
+  ["%RH", "%"],
   ["%EL", "%"],
   ["EL", ""],
   ["/", ""],
