@@ -62,6 +62,7 @@ soak: $(READY)
 	ROOTLET_CHAOS_KILLS=100 $(BIN)/pytest tests/chaos/test_broker_kills.py
 	ROOTLET_CHAOS_KICKS_S=60 $(BIN)/pytest tests/chaos/test_bad_wires.py -k throws_out
 	ROOTLET_FLEET=1000 $(BIN)/pytest tests/integration/test_fleet.py --timeout=400
+	ROOTLET_DASHBOARD_DEVICES=1000 $(BIN)/pytest tests/soak/test_dashboard_load.py -s
 
 clean:
 	rm -rf build $(VENV)

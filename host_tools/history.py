@@ -23,12 +23,14 @@ MOST_SERIES = 200_000
 LONGEST_NAME = 64
 LONGEST_TEXT = 400
 _COMMIT_S = 0.5
+_STEP_S = 0.05
 _BATCH = 2000
 _AGAIN_S = 1.0
 _MOST_IDS = 20_000
 _MOST_REMEMBERED = 50_000
 _LOOK_S = 5.0
 _EARLIEST_S = 1_577_836_800  # 2020: a clock that says less was never set
+_LATEST_S = 1e11
 _MOST_AHEAD_S = 3600
 _LARGEST = 1 << 63
 
@@ -107,7 +109,6 @@ class History:
         self._place = self._inode()
         self._sweep = Sweep(keep_days, most_bytes)
         self._ids: dict[tuple[str, ...], int] = {}
-        self._seen_version = 0
         self._remembered: OrderedDict[tuple[int, int, int], None] = OrderedDict()
         self._numbers = itertools.count(time.time_ns() // 1000 & 0xFFFFFF)
         self._lock = threading.Lock()
@@ -178,7 +179,7 @@ class History:
     def _run(self) -> None:
         batch: list[tuple[float, Any, bool]] = []
         while True:
-            self._wake.wait(_AGAIN_S if self.trouble and not self._hurry else _COMMIT_S)
+            self._wake.wait(_AGAIN_S if self.trouble else _STEP_S if self._sweep.busy else _COMMIT_S)
             with self._lock:
                 self._wake.clear()
                 closing, self._hurry = self._closing, False
@@ -210,6 +211,7 @@ class History:
             what(*given)
             self._db.execute("COMMIT")
         except (sqlite3.Error, Failure, OSError) as e:
+            # Somebody else may have removed a series whose number is remembered: that helps at the next attempt.
             self._ids.clear()
             self._remembered.clear()
             with contextlib.suppress(sqlite3.Error):
@@ -230,10 +232,6 @@ class History:
             self._done.notify_all()
 
     def _write(self, batch: list[tuple[float, Any, bool]]) -> None:
-        (version,) = self._db.execute("PRAGMA data_version").fetchone()
-        if version != self._seen_version:  # somebody else wrote, and may have removed a series
-            self._ids.clear()
-            self._seen_version = version
         self._unfit = self._again = 0
         readings, events = [], []
         for at, noted, is_reading in batch:
@@ -313,4 +311,6 @@ class History:
 
 
 def _ms(seconds: float) -> int:
+    if not abs(seconds) < _LATEST_S:
+        raise ValueError
     return round(seconds * 1000)

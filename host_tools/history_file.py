@@ -180,7 +180,7 @@ def points(
     Args: since, until: Unix seconds, the first included. A step in which nothing came is left out.
     """
     first, last = round(since * 1000), round(until * 1000)
-    step = max(1, -((first - last) // most))
+    step = max(1, -((first - last) // max(1, most)))
     with reader(path) as db:
         rows = db.execute(
             """SELECT avg(r.time) / 1000, min(r.value), avg(r.value), max(r.value)
@@ -197,7 +197,7 @@ def events(path: Path, device: str | None, limit: int) -> list[dict[str, Any]]:
     which, given = ("WHERE device = ?", [device]) if device is not None else ("", [])
     question = f"SELECT time, device, kind, text FROM event {which} ORDER BY id DESC LIMIT ?"  # noqa: S608
     with reader(path) as db:
-        rows = db.execute(question, [*given, limit])
+        rows = db.execute(question, [*given, max(0, limit)])
         return [{"time": at / 1000, "device": of, "kind": kind, "text": text} for at, of, kind, text in rows]
 
 

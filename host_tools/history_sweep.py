@@ -28,6 +28,11 @@ class Sweep:
         self._oldest: int | None = None
         self._due = 0.0
 
+    @property
+    def busy(self) -> bool:
+        """Whether the next step should follow soon."""
+        return self._next is not None or self._due == 0
+
     def step(self, db: sqlite3.Connection, now: float) -> bool:
         """Go on a little, in the transaction that is open. now: Unix s. Returns whether a series is gone."""
         if self._next is None:
@@ -82,12 +87,17 @@ class Sweep:
         pages, free, size = (
             db.execute(f"PRAGMA {n}").fetchone()[0] for n in ("page_count", "freelist_count", "page_size")
         )
-        if pages * size > self._most_bytes and free:
-            db.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+        over = pages * size > self._most_bytes
+        end = time.monotonic() + _LONGEST_S
+        for _ in range(min(free, _PAGES) if over else 0):
+            # One page each: the module sqlite3 takes only the first step of this statement.
+            db.execute("PRAGMA incremental_vacuum(1)")
+            if time.monotonic() > end:
+                break
         if (pages - free) * size > self._most_bytes and self._oldest is not None:
             self._by_size = self._oldest + max(1, (now - self._oldest) // _SHARE)
             self._due = 0.0
-        elif pages * size > self._most_bytes and free:
+        elif over and free:
             self._due = 0.0
         else:
             self._due = time.monotonic() + _PAUSE_S

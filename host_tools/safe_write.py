@@ -3,8 +3,10 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from host_tools.failure import Failure
 
@@ -101,3 +103,33 @@ def _place(temporary: Path, path: Path, force: bool, keep_backup: bool) -> None:
         raise _exists(path) from None
     except OSError:  # a file system without hard links
         os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def streamed(path: Path, mode: int = PRIVATE) -> Iterator[IO[bytes]]:
+    """A binary file to write, that takes the place of `path` when the block has ended well; else nothing stays.
+
+    A pipe or a device is written as it is. Raises: Failure where the disk refuses.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as out:
+            yield out
+        return
+    staged = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=".new-", suffix=".tmp", dir=path.parent)
+        staged = Path(name)
+        with os.fdopen(handle, "wb") as out:
+            yield out
+            out.flush()
+            os.fchmod(out.fileno(), mode)
+            os.fsync(out.fileno())
+        os.replace(staged, path)
+        staged = None
+    except OSError as error:
+        raise Failure(
+            f"cannot write {path}", error.strerror or str(error), f"`ls -ld {path.parent}` and `df {path.parent}`"
+        ) from None
+    finally:
+        if staged:
+            staged.unlink(missing_ok=True)

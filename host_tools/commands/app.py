@@ -12,6 +12,7 @@ from host_tools.commands.demo import demo
 from host_tools.commands.deploy import deploy
 from host_tools.commands.doctor import doctor
 from host_tools.commands.explain import explain
+from host_tools.commands.export import export
 from host_tools.commands.flash import flash
 from host_tools.commands.inspect import inspect
 from host_tools.commands.logs import logs
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 for command in (
     demo, doctor, boards, flash, new, provision, deploy, publish_update, logs, repl, watch, dashboard, send, inspect,
-    capture, sim, broker, bench,
+    capture, sim, broker, bench, export,
 ):  # fmt: skip
     app.command()(command)
 # Numbers may be negative, so an unknown option is taken as text.

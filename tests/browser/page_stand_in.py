@@ -150,7 +150,7 @@ class StandIn:
         return self._refusal(request) or (FileResponse(path) if path.is_file() else Response(status_code=404))
 
     async def _devices(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse(self.rows)
+        return self._refusal(request) or Response(media_type="application/json")
 
     async def _series(self, request: Request) -> Response:
         return self._refusal(request) or JSONResponse(
@@ -158,7 +158,7 @@ class StandIn:
         )
 
     async def _events(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse(self.past)
+        return self._refusal(request) or Response(json.dumps(self.past), media_type="application/json")
 
     async def _feed(self, socket: WebSocket) -> None:
         if self.locked or self.away:
@@ -166,15 +166,15 @@ class StandIn:
             return
         await socket.accept()
         hello = {"type": "hello", "broker": self.broker, "connected": self.connected, "now": time.time(), "totals": {}}
-        await socket.send_json(hello)
-        await socket.send_json({"type": "devices", "rows": self.rows, "all": True})
+        await socket.send_text(json.dumps(hello))
+        await socket.send_text(json.dumps({"type": "devices", "rows": self.rows, "all": True}))
         self._clients.add(socket)
         with contextlib.suppress(WebSocketDisconnect):
             while True:
                 asked = json.loads(await socket.receive_text())
                 self.asked.put(asked)
                 if asked["device"] in self.details:
-                    await socket.send_json({"type": "device", "device": self.details[asked["device"]]})
+                    await socket.send_text(json.dumps({"type": "device", "device": self.details[asked["device"]]}))
         self._clients.discard(socket)
 
 

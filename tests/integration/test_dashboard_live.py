@@ -291,8 +291,10 @@ def test_the_broker_goes_and_comes_back(pki: Pki, tmp_path: Path) -> None:
                     ws, lambda m: m["type"] == "broker" and "not who it should be" in str(m["trouble"]) and m, 20
                 )
                 assert not said["connected"] and "match" in said["trouble"]["because"]
+                device.close()
                 broker.restart(pki.server.cert_pem, pki.server.key_pem)
                 until(ws, connected, 30)
+                device = Publisher(pki, port)
                 device.say("status", "online", retain=True)
                 until(ws, row_of("dev-1", lambda row: row["status"] == "online"))
                 device.close()

@@ -13,7 +13,7 @@ from host_tools.paths import ROOT
 COMMANDS = [
     ["demo"], ["doctor"], ["boards"], ["flash"], ["new"], ["provision"], ["deploy"], ["logs"], ["repl"], ["watch"],
     ["send"], ["inspect"], ["capture"], ["explain"], ["sim"],
-    ["broker"], ["bench"],
+    ["broker"], ["bench"], ["export"],
     ["ca", "init"], ["ca", "issue", "server"], ["ca", "issue", "device"], ["ca", "list"], ["ca", "show"],
     ["certs", "embed"], ["certs", "store"], ["certs", "pin"], ["certs", "rotate"], ["certs", "audit"],
     ["psk", "new"], ["psk", "list"], ["ble", "scan"], ["new"], ["provision"],

@@ -40,7 +40,8 @@ export function row(r) {
   const outbox = isObject(r.outbox) ? r.outbox : null;
   const tls = Array.isArray(r.tls) ? r.tls.map(text) : null;
   return {
-    id: r.id,
+    // Half of a surrogate pair cannot stand in an address.
+    id: r.id.toWellFormed(),
     status: STATES.has(r.status) ? r.status : "unknown",
     since: finite(r.since),
     sinceKnown: r.since_known !== false,

@@ -1,4 +1,4 @@
-// The list of all devices. Rows far from the viewport are only shells, and are drawn when they come near.
+// The list of all devices, in blocks: only those near the viewport hold rows, the others only keep their place.
 
 import { el, order, setAttribute, setText, show, visible } from "./dom.js";
 import { drawRow, drawTimes, makeRow } from "./row.js";
@@ -8,6 +8,9 @@ import { count, many } from "./words.js";
 const ARRANGE_MS = 2000;
 const STILL_MS = 2500;
 const NEAR = "400px 0px";
+// Full lines of cards, whether 1, 2, 3, 4 or 6 stand side by side.
+const BLOCK = 12;
+const ROW_PX = 70;
 const HEADS = [
   ["Device", "name"],
   ["Status", "status"],
@@ -24,13 +27,14 @@ const $ = (id) => document.getElementById(id);
 /** The list over `state`. It draws into the page's own elements. */
 export class List {
   #state;
+  #order = [];
+  #blocks = [];
   #nodes = new Map();
-  #near = new Set();
   #heads = [];
   #arranged = -Infinity;
   #touched = -Infinity;
   #saying = 0;
-  #building = false;
+  #size = -1;
   search = "";
   sort = "problems";
   down = false;
@@ -48,7 +52,9 @@ export class List {
       $("rows").addEventListener(kind, () => (this.#touched = performance.now()), { passive: true });
     }
     this.observer = new IntersectionObserver((seen) => this.#seen(seen), { rootMargin: NEAR });
-    window.addEventListener("beforeprint", () => this.#all());
+    window.addEventListener("resize", () => this.#blocks.forEach((block) => (block.height = 0)));
+    window.addEventListener("beforeprint", () => this.#print(true));
+    window.addEventListener("afterprint", () => this.#print(false));
     this.#controls();
   }
 
@@ -78,78 +84,91 @@ export class List {
 
   #words() {
     const all = this.#state.devices.size;
-    const shown = $("rows").childElementCount;
+    const shown = this.#order.length;
     return shown === all ? many(all, "device") : `${count(shown)} of ${many(all, "device")}`;
   }
 
   #seen(changes) {
-    const now = this.#state.now();
-    for (const { target, isIntersecting } of changes) {
-      if (isIntersecting) {
-        this.#near.add(target);
-        this.#draw(target, now);
-      } else this.#near.delete(target);
+    for (const { target, isIntersecting, boundingClientRect: box } of changes) {
+      const block = this.#blocks.find(({ node }) => node === target);
+      // While a device's page is shown the list has no size.
+      if (!block || box.width === 0) continue;
+      if (block.near) block.height = box.height;
+      if (block.near === isIntersecting) continue;
+      block.near = isIntersecting;
+      this.#fill(block);
+    }
+    this.#forget();
+  }
+
+  /** Puts a block's rows into it, or takes them out where it is far away. */
+  #fill(block) {
+    const first = this.#blocks.indexOf(block) * BLOCK;
+    const entries = this.#order.slice(first, first + BLOCK);
+    if (block.near) {
+      order(block.node, entries.map((entry, i) => this.#node(entry, first + i)));
+      block.node.style.height = "";
+    } else {
+      block.node.replaceChildren();
+      block.node.style.height = `${Math.round((block.height || this.#usual()) * (entries.length / BLOCK))}px`;
     }
   }
 
-  #draw(node, now) {
-    const entry = this.#state.devices.get(node.deviceId);
-    if (entry && node.drawn !== entry.revision) drawRow(node, entry, now);
+  #usual() {
+    const known = this.#blocks.filter(({ height }) => height > 0);
+    return known.length ? known.reduce((sum, { height }) => sum + height, 0) / known.length : BLOCK * ROW_PX;
+  }
+
+  #node(entry, index) {
+    const { id } = entry.row;
+    const node = this.#nodes.get(id) ?? makeRow(id);
+    this.#nodes.set(id, node);
+    setAttribute(node, "aria-rowindex", index + 2);
+    if (node.drawn !== entry.revision) drawRow(node, entry, this.#state.now());
+    return node;
+  }
+
+  #forget() {
+    for (const [id, node] of this.#nodes) if (!node.isConnected) this.#nodes.delete(id);
   }
 
   /** Finds and orders the rows anew. */
   arrange() {
     this.#arranged = performance.now();
-    const state = this.#state;
-    const entries = state.arranged(this.search, this.sort, this.down);
-    const nodes = entries.map(({ row }) => this.#node(row.id));
-    for (const [id, node] of this.#nodes) {
-      if (!state.devices.has(id)) {
-        this.observer.unobserve(node);
-        this.#near.delete(node);
-        this.#nodes.delete(id);
-      }
+    const focused = document.activeElement?.closest(".row");
+    this.#order = this.#state.arranged(this.search, this.sort, this.down);
+    this.#size = this.#state.devices.size;
+    const blocks = Math.ceil(this.#order.length / BLOCK);
+    while (this.#blocks.length > blocks) {
+      const { node } = this.#blocks.pop();
+      this.observer.unobserve(node);
+      node.remove();
     }
-    order($("rows"), nodes);
-    setText($("shown"), this.#words());
-    show($("table"), nodes.length > 0);
-    this.#empty(nodes.length === 0);
-  }
-
-  #node(id) {
-    let node = this.#nodes.get(id);
-    if (!node) {
-      node = makeRow(id);
-      this.#nodes.set(id, node);
+    while (this.#blocks.length < blocks) {
+      const node = el("div", { role: "presentation", class: "block" });
+      // Where it is will be known soon; the first are seen at once.
+      this.#blocks.push({ node, near: this.#blocks.length === 0, height: 0 });
+      $("rows").append(node);
       this.observer.observe(node);
-      this.#later();
     }
-    return node;
+    for (const block of this.#blocks) this.#fill(block);
+    this.#forget();
+    if (focused && focused.isConnected && document.activeElement === document.body) focused.querySelector("a").focus({ preventScroll: true });
+    setAttribute($("table"), "aria-rowcount", this.#order.length + 1);
+    setText($("shown"), this.#words());
+    show($("table"), blocks > 0);
+    this.#empty(blocks === 0);
   }
 
-  // What is far away is drawn when there is nothing else to do: for searching in the page, and for readers of the screen.
-  #later() {
-    if (this.#building) return;
-    this.#building = true;
-    const soon = window.requestIdleCallback ?? ((work) => setTimeout(work, 100, { timeRemaining: () => 5 }));
-    const left = this.#nodes.values();
-    const work = (deadline) => {
-      while (deadline.timeRemaining() > 4) {
-        const { value: node, done } = left.next();
-        if (done) {
-          this.#building = false;
-          return;
-        }
-        if (!node.parts) this.#draw(node, this.#state.now());
-      }
-      soon(work);
-    };
-    soon(work);
-  }
-
-  #all() {
-    const now = this.#state.now();
-    for (const node of this.#nodes.values()) this.#draw(node, now);
+  // On paper are all rows.
+  #print(all) {
+    for (const block of this.#blocks) {
+      if (block.near) continue;
+      block.near = all;
+      this.#fill(block);
+      block.near = false;
+    }
+    this.#forget();
   }
 
   #empty(empty) {
@@ -171,29 +190,36 @@ export class List {
     return [el("h2", {}, "No device matches"), el("p", {}, "Names, statuses, sensors, values and problems are searched."), all];
   }
 
-  /** After changes: draws what is near, and orders anew now and then. */
+  /** After changes: draws the rows that there are, and orders anew now and then. */
   draw() {
-    const now = this.#state.now();
     const at = performance.now();
-    const still = at - this.#touched > STILL_MS;
-    const grown = this.#state.devices.size !== this.#nodes.size;
+    const still = at - this.#touched > STILL_MS && !$("rows").querySelector(":focus-visible");
+    const grown = this.#size !== this.#state.devices.size;
     if (grown || (still && at - this.#arranged > ARRANGE_MS)) this.arrange();
-    for (const node of this.#near) if (node.isConnected) this.#draw(node, now);
+    const now = this.#state.now();
+    for (const [id, node] of this.#nodes) {
+      const entry = this.#state.devices.get(id);
+      if (entry && node.drawn !== entry.revision) drawRow(node, entry, now);
+    }
   }
 
   /** Once a second: how long ago things were. */
   tick() {
     const now = this.#state.now();
-    for (const node of this.#near) {
-      const entry = this.#state.devices.get(node.deviceId);
-      if (entry && node.parts && node.isConnected) drawTimes(node, entry, now);
+    for (const [id, node] of this.#nodes) {
+      const entry = this.#state.devices.get(id);
+      if (entry) drawTimes(node, entry, now);
     }
   }
 
   /** Puts the focus on a device's row, where there is one. */
   focus(id) {
-    const link = this.#nodes.get(id)?.querySelector("a");
-    (link?.isConnected ? link : $("list-heading")).focus();
+    const block = this.#blocks[Math.floor(this.#order.findIndex((entry) => entry.row.id === id) / BLOCK)];
+    if (block && !block.near) {
+      block.near = true;
+      this.#fill(block);
+    }
+    (this.#nodes.get(id)?.querySelector("a") ?? $("list-heading")).focus();
   }
 }
 

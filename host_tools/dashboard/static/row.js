@@ -14,7 +14,7 @@ const SHAPES = {
 const MARKS = { 3: "M6 1 11.5 11H.5Z", 2: "M1.5 1.5h9v9h-9Z", 1: "M6 2a4 4 0 1 0 0 8A4 4 0 1 0 6 2Z" };
 const LEVELS = { 3: "Problem", 2: "Warning", 1: "Note" };
 
-export const address = (id) => `#/device/${encodeURIComponent(id.isWellFormed?.() === false ? id.toWellFormed() : id)}`;
+export const address = (id) => `#/device/${encodeURIComponent(id)}`;
 
 /** A mark whose shape says a status; the word stands beside it. */
 export function statusMark() {
@@ -84,7 +84,7 @@ function drawReading(node, reading) {
 
 const cell = (name, label, ...children) => el("div", { role: "cell", class: `cell ${name}`, "data-label": label }, ...children);
 
-/** A row's shell: only its name, so that a thousand are made quickly. */
+/** A row; it says only its name until it is drawn. */
 export function makeRow(id) {
   const name = el("a", { class: "device-name", href: address(id) }, bdi(id, 64));
   const node = el("div", { role: "row", class: "row" }, cell("who", "Device", name));
