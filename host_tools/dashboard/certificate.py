@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
 from host_tools import certinfo
 from host_tools.ca import Authority
@@ -37,24 +38,38 @@ def find(
 ) -> ServerCertificate:
     """The certificate that the CA in a folder has issued for a server.
 
-    One for LOCAL is issued where it is absent or ends within a day. unlock: opens the CA, only for that.
-    say: takes what was made. Raises: Failure.
+    One for LOCAL is issued where it is absent, of another CA, or ends within a day. unlock: opens the CA, only for
+    that. say: takes what was made. Raises: Failure.
     """
     if not (directory / "ca.crt.pem").is_file():
         raise Failure("there is no CA yet", f"no {directory / 'ca.crt.pem'}", f"rootlet ca init --dir {directory}")
     cert, key = (directory / "issued" / f"server-{name}.{ending}.pem" for ending in ("crt", "key"))
     there = cert.is_file() and key.is_file()
-    if name == LOCAL and (not there or _read(cert, key).ends < time.time() + _RENEW_S):
+    fit = there and _is_of(cert, directory)
+    if name == LOCAL and (not fit or _read(cert, key).ends < time.time() + _RENEW_S):
         made = unlock(directory).issue_server([LOCAL], _LOCAL_ADDRESSES, force=cert.exists() or key.exists())
         say(f"issued a certificate for {LOCAL}: {made.cert_pem}")
-        cert, key, there = made.cert_pem, made.key_pem, True
+        cert, key, there, fit = made.cert_pem, made.key_pem, True, True
     fix = f"rootlet ca issue server {name} --dir {directory}"
     if not there:
         raise Failure(f"there is no server certificate for {name}", f"no {cert}", fix)
+    if not fit:
+        because = f"{cert} was not signed by {directory / 'ca.crt.pem'}, which browsers are told to trust"
+        raise Failure(f"the certificate of {name} is of another CA", because, f"{fix} --force")
     found = _read(cert, key)
     if found.ends < time.time():
         raise Failure(f"the certificate of {name} is over", f"{cert} ended {found.day}", f"{fix} --force")
     return found
+
+
+def _is_of(cert: Path, directory: Path) -> bool:
+    """Whether the CA now in the folder has signed it: `rootlet ca init --force` leaves what was issued before."""
+    authority = certinfo.read_certificates(directory / "ca.crt.pem")[0]
+    try:
+        certinfo.read_certificates(cert)[0].verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _read(cert: Path, key: Path) -> ServerCertificate:
