@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from host_tools.broker import choose
+from host_tools.broker import Broker, choose
 from host_tools.failure import Failure
 from tests.browser import chromium
 from tests.browser.fleet import BOARDS, Fleet
@@ -26,8 +26,8 @@ WORD = "(name) => [...document.querySelectorAll('#rows .row')].find((row) => row
 class Dashboard:
     """`rootlet dashboard` as a person starts it; url: what it printed, with the token in the fragment."""
 
-    def __init__(self, fleet: Fleet, port: str = "0") -> None:
-        line = ["dashboard", f"localhost:{fleet.broker.port}", "--ca", str(fleet.authority.cert_pem)]
+    def __init__(self, fleet: Fleet, port: str = "0", broker: int | None = None) -> None:
+        line = ["dashboard", f"localhost:{broker or fleet.broker.port}", "--ca", str(fleet.authority.cert_pem)]
         line += ["--cert", str(fleet.observer.cert_pem), "--key", str(fleet.observer.key_pem)]
         line += ["--ca-dir", str(fleet.authority.directory), "--port", port]
         self.command = Command(*line, cwd=fleet.folder)
@@ -278,3 +278,21 @@ def test_a_server_that_goes_away_and_comes_back_asks_for_its_new_token(browser: 
             page.goto(second.token_url)
             page.wait_for_selector(ROW % "dev-1")
             page.wait_for_function("() => document.querySelector('#link').innerText.includes('Live')")
+
+
+def test_an_empty_page_and_a_broker_that_goes_away_and_comes_back(browser: Any, fleet: Fleet, tmp_path: Path) -> None:
+    files = (fleet.server.cert_pem, fleet.server.key_pem, fleet.authority.cert_pem)
+    with contextlib.ExitStack() as first:
+        broker = first.enter_context(Broker(*files, workdir=tmp_path / "first"))
+        running = Dashboard(fleet, broker=broker.port)
+        with running.command, chromium.page_of(browser) as (page, _):
+            page.goto(running.token_url)
+            page.wait_for_selector("#empty:visible")
+            assert chromium.axe(page) == []
+            chromium.screenshot(page, "list-empty")
+            first.close()
+            link = "(words) => document.querySelector('#link').innerText.includes(words)"
+            page.wait_for_function(link, arg="Broker away")
+            chromium.screenshot(page, "broker-away")
+            with Broker(*files, workdir=tmp_path / "second", port=broker.port):
+                page.wait_for_function(link, arg="Live")
