@@ -40,7 +40,7 @@ function drawNow() {
 const TAKEN = {
   hello: (said) => state.hello(said),
   devices: (said) => state.rows(said),
-  broker: (said) => (state.connected = said.connected === true),
+  broker: (said) => state.link(said),
   device: (said) => device.take(said.device),
 };
 
@@ -71,7 +71,10 @@ function notice(kind) {
     const old = link.lost === null ? "" : ` What you see is from ${moment(link.lost, state.now())}.`;
     return ["No connection to the server of this page.", `${next}${old} If it does not come back: is \`rootlet dashboard\` running?`];
   }
-  if (kind === "away") return ["The broker cannot be reached.", "What you see is from before. It comes back by itself; `rootlet doctor` says more."];
+  if (kind === "away") {
+    const why = state.trouble.length ? `${state.trouble.join("; ")}.` : "`rootlet doctor` says more.";
+    return ["The broker cannot be reached.", `What you see is from before. It comes back by itself; ${why}`];
+  }
   return null;
 }
 
@@ -85,8 +88,10 @@ function drawTop() {
   show($("try-now"), kind === "lost");
   if (said) {
     setText($("notice-text"), said[0]);
-    setText($("notice-more"), said[1]);
+    put($("notice-more"), said[1], 600);
   }
+  // Who is known by a certificate cannot log out.
+  show($("logout"), !state.certificates);
   drawTotals();
 }
 

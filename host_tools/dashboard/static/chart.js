@@ -1,6 +1,6 @@
 // A chart over time: a band from least to most and a line of the mean, with axes; and the same in words and numbers.
 
-import { points as series } from "./clean.js";
+import { points as series, text } from "./clean.js";
 import { el, keyed, put, setAttribute, setText, show, svg } from "./dom.js";
 import { timeTicks, valueTicks } from "./scale.js";
 import { many, moment, number, rough, unit, whole } from "./words.js";
@@ -91,17 +91,18 @@ export class Chart {
       const signal = AbortSignal.any([asking.signal, AbortSignal.timeout(20000)]);
       const answer = await fetch(`/api/series?${query}`, { signal });
       if (answer.status === 401) return void location.reload();
-      if (!answer.ok) throw new Error(`the server says ${answer.status}`);
-      this.#points = series(await answer.json());
+      const found = await answer.json().catch(() => null);
+      if (!answer.ok) throw new Error(text(found?.error) || `the server says ${answer.status}`);
+      this.#points = series(found);
       if (!this.#points.length) said = "Nothing is stored of this time.";
     } catch (error) {
       if (asking.signal.aborted) return;
       this.#points = [];
-      said = `The stored values cannot be had: ${error.name === "TimeoutError" ? "no answer within 20 s" : error.message}.`;
+      said = `Stored values cannot be shown: ${error.name === "TimeoutError" ? "no answer within 20 s" : error.message}.`;
     }
     if (this.#asking !== asking) return;
     this.#asking = null;
-    setText(this.status, said);
+    put(this.status, said, 300);
     show(this.status, said !== "");
     this.#draw();
     this.#drawSummary();

@@ -50,6 +50,8 @@ export class State {
   devices = new Map();
   broker = "";
   connected = null;
+  trouble = [];
+  certificates = false;
   totals = {};
   ready = false;
   revision = 0;
@@ -66,12 +68,20 @@ export class State {
     if (clean.finite(now) !== null) this.#skew = now - Date.now() / 1000;
   }
 
-  /** The broker is there, or away; both need not be said. */
+  /** The server greets. */
   hello(message) {
-    this.broker = clean.text(message.broker) || this.broker;
-    this.connected = message.connected === true;
     this.#clock(message.now);
     this.counts(message.totals);
+    this.certificates = message.mtls === true;
+    this.link(message);
+  }
+
+  /** The broker is there, or away and why. */
+  link(message) {
+    this.broker = clean.text(message.broker) || this.broker;
+    this.connected = message.connected === true;
+    const { what, because, try: fix } = message.trouble ?? {};
+    this.trouble = [what, because, fix].map(clean.text).filter(Boolean);
   }
 
   counts(totals) {
