@@ -13,10 +13,13 @@ venv=$2
 }
 
 # Mosquitto, openssl and tshark serve the demo and the tests; without Mosquitto the embedded broker steps in.
+# Chromium and certutil serve the tests of the live page in a browser.
 missing=
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="mosquitto"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v tshark >/dev/null || missing="$missing tshark"
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
+command -v certutil >/dev/null || missing="$missing libnss3-tools"
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -37,5 +40,5 @@ fi
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 echo "setup: installing Python packages into $venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,ble,broker,flash,parquet,dev]'
+"$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,ble,broker,dashboard,flash,parquet,dev]'
 touch "$venv/.ready"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Message = tuple[str, bytes]
 _MOST_WAITING = 10000
+_MOST_BYTES = 64 << 20
 
 
 class Watcher:
@@ -32,7 +33,7 @@ class Watcher:
         host, port: the broker, by a name or address in its certificate.
         ca: PEM file of the CA. cert, key: PEM files of the observer's own certificate, or neither.
         user, password: or None. topic: topic filter, or several. timeout_s: for the connection and the subscription.
-        longest: payloads are cut to so many bytes, so that what waits is bounded.
+        longest: payloads are cut to so many bytes; of what waits, at most 64 MB and 10,000 messages, none is lost.
         tells_gaps: after a broken connection the next message is ("", b""): what came meanwhile was not seen.
     """
 
@@ -58,6 +59,7 @@ class Watcher:
         self._host, self._port, self._timeout_s = host, port, timeout_s
         self._topics = [topic] if isinstance(topic, str) else list(topic)
         self._messages: queue.Queue[Message] = queue.Queue(_MOST_WAITING)
+        self._bytes, self._lock = 0, threading.Lock()
         self._ready = threading.Event()
         self._refusal = ""
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
@@ -113,10 +115,16 @@ class Watcher:
         self._ready.set()
 
     def _received(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        payload = bytes(message.payload[: self._longest])
         try:
-            self._messages.put_nowait((message.topic, bytes(message.payload[: self._longest])))
-        except queue.Full:
+            if self._bytes + len(payload) > _MOST_BYTES:
+                raise queue.Full
+            self._messages.put_nowait((message.topic, payload))
+        except (queue.Full, UnicodeDecodeError):  # a topic that is no text must not end the thread
             self.dropped += 1
+            return
+        with self._lock:
+            self._bytes += len(payload)
 
     def __enter__(self) -> Self:
         place = f"{self._host}:{self._port}"
@@ -164,9 +172,12 @@ class Watcher:
     def next(self, timeout_s: float | None = None) -> Message:
         """The next message as (topic, payload). Raises TimeoutError."""
         try:
-            return self._messages.get(timeout=timeout_s)
+            message = self._messages.get(timeout=timeout_s)
         except queue.Empty:
             raise TimeoutError from None
+        with self._lock:
+            self._bytes -= len(message[1])
+        return message
 
     def wait_for(self, count: int, timeout_s: float) -> list[Message]:
         """The next `count` messages, all within `timeout_s` seconds. Raises TimeoutError."""
@@ -174,9 +185,12 @@ class Watcher:
         return [self.next(max(0.001, end - time.monotonic())) for _ in range(count)]
 
 
+PATTERN = "rootlet/{device}/{sensor}"
+
+
 @dataclass(frozen=True)
 class Place:
-    """A broker, and what an observer shows it. password: never shown."""
+    """A broker, and what an observer shows it. password: never shown. pattern: the topic of the devices' readings."""
 
     host: str
     port: int
@@ -186,6 +200,7 @@ class Place:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     topic: str = "rootlet/#"
+    pattern: str = PATTERN
 
 
 OBSERVER = "observer"
@@ -218,11 +233,12 @@ def of_project(
     if mqtt.get("psk"):
         because = "its devices have pre-shared keys, and an observer needs a listener with a certificate"
         raise Failure("this broker cannot be watched", because, "rootlet watch HOST:PORT --ca …", Exit.USAGE)
-    topic = _filter(str(mqtt.get("topic", "rootlet/{device}/{sensor}")))
+    pattern = str(mqtt.get("topic", PATTERN))
+    topic = _filter(pattern)
     if not mqtt.get("cert"):  # a device's own login reads nothing but its commands
-        return Place(host, port, ca, topic=topic)
+        return Place(host, port, ca, topic=topic, pattern=pattern)
     cert, key = identity(project.ca_dir, unlock, say, who)
-    return Place(host, port, ca, cert, key, topic=topic)
+    return Place(host, port, ca, cert, key, topic=topic, pattern=pattern)
 
 
 def _filter(topic: str) -> str:

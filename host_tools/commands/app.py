@@ -7,6 +7,7 @@ from host_tools.commands.bench import bench
 from host_tools.commands.boards import boards
 from host_tools.commands.broker import broker
 from host_tools.commands.capture import capture
+from host_tools.commands.dashboard import dashboard
 from host_tools.commands.demo import demo
 from host_tools.commands.deploy import deploy
 from host_tools.commands.doctor import doctor
@@ -31,8 +32,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    demo, doctor, boards, flash, new, provision, deploy, publish_update, logs, repl, watch, send, inspect, capture, sim,
-    broker, bench, export,
+    demo, doctor, boards, flash, new, provision, deploy, publish_update, logs, repl, watch, dashboard, send, inspect,
+    capture, sim, broker, bench, export,
 ):  # fmt: skip
     app.command()(command)
 # Numbers may be negative, so an unknown option is taken as text.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from host_tools.commands.ca_trust import trust
 from host_tools.failure import Exit, Failure
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="A private CA: `rootlet ca init`, then `rootlet ca issue`.", no_args_is_help=True)
 issue = typer.Typer(help="Issue a certificate: `rootlet ca issue server NAME`.", no_args_is_help=True)
 app.add_typer(issue, name="issue")
+app.command()(trust)
 
 Dir = Annotated[Path, typer.Option("--dir", help="The CA's directory.")]
 Days = Annotated[int | None, typer.Option("--days", help="Life in days, from now or from --not-before.")]

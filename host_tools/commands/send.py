@@ -48,7 +48,7 @@ def send(
     from host_tools import ports
     from host_tools import send as sending
     from host_tools.commands.ca import _authority
-    from host_tools.commands.watch import _place
+    from host_tools.commands.observer import host_port
     from host_tools.watch import OPERATOR, Place, of_project
 
     password = password_file.read_text().rstrip("\r\n") if password_file else None
@@ -66,7 +66,7 @@ def send(
     elif ca is None:
         raise Failure("the CA is missing", "--ca is not given", f"--broker {broker[:80]} --ca FILE", Exit.USAGE)
     else:
-        place, pattern = Place(*_place(broker), ca), sending.TOPIC
+        place, pattern = Place(*host_port(broker, f"rootlet send {device[:48]} {command} --broker"), ca), sending.TOPIC
     given = {"ca": ca, "cert": cert, "key": key, "user": user, "password": password, "topic": topic or pattern}
     place = replace(place, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     answer = sending.send(place, device, command, arguments or [], timeout)

@@ -85,7 +85,7 @@ def sim(
 
 def _elsewhere(broker: str | None, ca_dir: Path | None, ca: Path | None) -> "Elsewhere | None":
     from host_tools.commands.ca import _authority
-    from host_tools.commands.watch import _place
+    from host_tools.commands.observer import host_port
     from host_tools.fleet_run import Elsewhere
 
     if broker is None:
@@ -93,6 +93,6 @@ def _elsewhere(broker: str | None, ca_dir: Path | None, ca: Path | None) -> "Els
             because = "the broker that is started here has a CA of its own"
             raise Failure("--ca-dir and --ca need --broker", because, "add --broker HOST:PORT", Exit.USAGE)
         return None
-    host, port = _place(broker)
+    host, port = host_port(broker, "rootlet sim")
     ca_dir = ca_dir or Path("ca-data")
     return Elsewhere(host, port, ca or ca_dir / "ca.crt.pem", _authority(ca_dir, None))

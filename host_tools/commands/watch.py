@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from host_tools.failure import Exit, Failure
+from host_tools.commands import observer
+from host_tools.failure import Failure
 
 if TYPE_CHECKING:
     from host_tools.masking import Masker
@@ -21,35 +22,17 @@ if TYPE_CHECKING:
 _TICK_S = 0.5
 
 
-def _place(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise Failure(
-            "that is no broker", f"{text!r} is not HOST:PORT", "rootlet watch localhost:8883 --ca …", Exit.USAGE
-        )
-    return host, int(port)
-
-
 def watch(
     *,
-    broker: Annotated[
-        str | None, typer.Argument(metavar="[HOST:PORT]", help="The broker, by a name in its certificate.")
-    ] = None,
-    project: Annotated[
-        Path | None,
-        typer.Option(
-            "--project", help="Folder of a project: broker, CA and certificate are its own. Else this folder."
-        ),
-    ] = None,
-    ca: Annotated[Path | None, typer.Option(help="PEM file of the CA.", exists=True, dir_okay=False)] = None,
-    cert: Annotated[Path | None, typer.Option(help="Own certificate, PEM (mutual TLS).", exists=True)] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key, PEM.", exists=True)] = None,
-    user: Annotated[str | None, typer.Option(help="User name.")] = None,
-    password_file: Annotated[Path | None, typer.Option(help="File with the password.", exists=True)] = None,
-    passphrase_file: Annotated[
-        Path | None, typer.Option("--passphrase-file", help="Its first line is the passphrase of the project's CA key.")
-    ] = None,
-    topic: Annotated[str | None, typer.Option(help="Topic filter; rootlet/# by default.")] = None,
+    broker: observer.BrokerPlace = None,
+    project: observer.Project = None,
+    ca: observer.CaFile = None,
+    cert: observer.Cert = None,
+    key: observer.Key = None,
+    user: observer.User = None,
+    password_file: observer.PasswordFile = None,
+    passphrase_file: observer.PassphraseFile = None,
+    topic: observer.Topic = None,
     count: Annotated[int, typer.Option(help="End after this many messages; 0: never.", min=0)] = 0,
     once: Annotated[bool, typer.Option("--once", help="End after the first reading.")] = False,
     timeout: Annotated[
@@ -61,21 +44,14 @@ def watch(
 
     Example: rootlet watch localhost:8883 --ca ca-data/ca.crt.pem --cert observer.crt.pem --key observer.key.pem
     """
-    from dataclasses import replace
-
     from host_tools import masking, ports, readings
-    from host_tools.watch import Place, Watcher
+    from host_tools.watch import Watcher
 
-    password = password_file.read_text().rstrip("\r\n") if password_file else None
     found = ports.find_project(project) if broker is None else None
-    if broker is None:
-        place = _of_project(found, project, passphrase_file)
-    elif ca is None:
-        raise Failure("the CA is missing", "--ca is not given", f"rootlet watch {broker} --ca FILE", Exit.USAGE)
-    else:
-        place = Place(*_place(broker), ca)
-    given = {"ca": ca, "cert": cert, "key": key, "user": user, "password": password, "topic": topic}
-    place = replace(place, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    place = observer.place_of(
+        "rootlet watch", broker, found, project, passphrase_file, ca, password_file,
+        cert=cert, key=key, user=user, topic=topic,
+    )  # fmt: skip
     watcher = Watcher(
         place.host, place.port, place.ca, place.cert, place.key, user=place.user, password=place.password,
         topic=place.topic, longest=readings.LONGEST_PAYLOAD, tells_gaps=True,
@@ -100,16 +76,6 @@ def watch(
     except BrokenPipeError:  # whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
-
-
-def _of_project(found: Any, folder: Path | None, passphrase_file: Path | None) -> "Place":
-    from host_tools.commands.ca import _authority
-    from host_tools.watch import of_project
-
-    if found is None:
-        because = f"no HOST:PORT is given, and there is no rootlet.toml in {folder or 'this folder'} or above it"
-        raise Failure("no broker to watch", because, "rootlet watch HOST:PORT --ca FILE", Exit.USAGE)
-    return of_project(found, lambda where: _authority(where, passphrase_file), lambda text: typer.echo(text, err=True))
 
 
 class _Show:
