@@ -40,7 +40,7 @@ function drawNow() {
 const TAKEN = {
   hello: (said) => state.hello(said),
   devices: (said) => state.rows(said),
-  broker: (said) => (state.connected = said.connected === true),
+  broker: (said) => state.link(said),
   device: (said) => device.take(said.device),
 };
 
@@ -71,6 +71,7 @@ function notice(kind) {
     const old = link.lost === null ? "" : ` What you see is from ${moment(link.lost, state.now())}.`;
     return ["No connection to the server of this page.", `${next}${old} If it does not come back: is \`rootlet dashboard\` running?`];
   }
+  if (kind === "away" && state.trouble) return [`The broker cannot be watched: ${state.trouble[0]}.`, `${state.trouble[1]}. To do: ${state.trouble[2]}. What you see is from before.`];
   if (kind === "away") return ["The broker cannot be reached.", "What you see is from before. It comes back by itself; `rootlet doctor` says more."];
   return null;
 }

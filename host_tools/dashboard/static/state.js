@@ -50,6 +50,7 @@ export class State {
   devices = new Map();
   broker = "";
   connected = null;
+  trouble = null;
   totals = {};
   ready = false;
   revision = 0;
@@ -69,9 +70,16 @@ export class State {
   /** The broker is there, or away; both need not be said. */
   hello(message) {
     this.broker = clean.text(message.broker) || this.broker;
-    this.connected = message.connected === true;
+    this.link(message);
     this.#clock(message.now);
     this.counts(message.totals);
+  }
+
+  /** Whether the server is connected to the broker, and if not, why: what, because, try. */
+  link(message) {
+    this.connected = message.connected === true;
+    const said = message.trouble;
+    this.trouble = said !== null && typeof said === "object" ? [said.what, said.because, said.try].map((one) => clean.text(one)) : null;
   }
 
   counts(totals) {
