@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from host_tools.dashboard.live import LARGEST_PAYLOAD
-from host_tools.failure import Exit, Failure
+from host_tools.failure import Failure
 from host_tools.watch import Message, Place, Watcher
 
 _BATCH = 500
@@ -113,8 +113,3 @@ class Feed:
             self._stop.set()
         while not done.wait(_TICK_S) and not self._stop.is_set():
             pass
-
-
-def unverified(failure: Failure | None) -> bool:
-    """Whether the broker could not prove who it is: nothing that time heals."""
-    return failure is not None and failure.code == Exit.UNVERIFIED

@@ -16,8 +16,9 @@ from typing import Any, Self
 
 from host_tools.dashboard import auth, login, protocol
 from host_tools.dashboard.feed import Feed
+from host_tools.dashboard.gate import redirection
 from host_tools.dashboard.live import Live, Reading
-from host_tools.dashboard.pages import Page, redirection
+from host_tools.dashboard.pages import Page
 from host_tools.dashboard.sockets import Hub
 from host_tools.failure import Exit, Failure
 from host_tools.history import History
