@@ -49,8 +49,8 @@ def _policy() -> str:
 class StandIn:
     """Serves the page and says what a test tells it to say.
 
-    rows: what a client is told first. detail, series, events: answers by device; functions or None.
-    locked: nobody has a session. away: nothing but errors. asked: what clients have sent, in order.
+    rows: what a client is told first. details: by device. points: of every series, else made up. past: the history's
+    events. locked: nobody has a session. away: nothing but errors. asked: what clients have sent, in order.
     """
 
     def __init__(self, rows: list[_Row], broker: str = "broker.home:8883") -> None:
@@ -194,7 +194,7 @@ def device(name: str = "pico-1", **changes: Any) -> _Row:
     """A device that is well."""
     now = time.time()
     row = {
-        "id": name, "status": "online", "since": now - 7200, "since_known": True, "seen": now - 3, "more": 0, "rate": 12,
+        "id": name, "status": "online", "since": now - 7200, "seen": now - 3, "more": 0, "rate": 12,
         "readings": [reading()], "lost": 0, "outbox": {"depth": 0, "dropped": 0}, "reconnects": {}, "rssi": -58,
         "cert_days": 301, "tls": ["TLSv1.2", "TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256"], "version": "0.9.0",
         "broker": "broker.home:8883", "handshake_ms": 1480, "trouble": None, "errors": [],
@@ -271,34 +271,35 @@ def fleet(n: int, seed: int = 1) -> list[_Row]:
 
 
 def detailed(row: _Row) -> _Row:
-    """A device's detail."""
+    """A device's detail, with more of everything."""
     now = time.time()
     facts = {
-        "status": "online",
-        "device": row["id"],
-        "version": "0.9.0",
-        "reset": "power",
-        "boots": 41,
-        "crashes": 1,
-        "uptime_s": 7204,
-    }
-    facts |= {
-        "heap_free": 81232,
-        "largest_block": 60112,
-        "ble.heard": 912,
-        "ble.dropped": 0,
-        "tree": "a",
-        "trial": False,
-    }
-    facts |= {"last_error.code": "TLS_CLOSED", "last_error.fact": "broker.home closed it", "rolled_back": None}
+        "status": "online", "device": row["id"], "version": "0.9.0", "reset": "power", "boots": 41, "crashes": 1,
+        "uptime_s": 7204, "heap_free": 81232, "largest_block": 60112, "ble.heard": 912, "tree": "a", "trial": False,
+        "last_error.code": "TLS_CLOSED", "last_error.fact": "broker.home closed it", "rolled_back": None,
+    }  # fmt: skip
     readings = [one | {"spark": [20 + math.sin(i / 9) * 3 for i in range(120)]} for one in row["readings"]]
     readings += [reading("door", "state", "open", ""), reading("flow", "volume", 1234567.8, "m3", spark=[])]
+    no_ap = ("WIFI_NO_AP", "'home': no_ap", "no configured WiFi network is in reach", "check the SSID", now - 4000)
+    happened = [
+        ("trouble", "CERT_EXPIRED: broker.home"),
+        ("reconnect", "2 MQTT_CLOSED"),
+        ("online", ""),
+        ("offline", ""),
+    ]
     return row | {
-        "readings": readings, "more": 0, "facts": facts, "reconnects": {"MQTT_CLOSED": 3, "WIFI_NO_AP": 1},
-        "trouble": _TROUBLE, "errors": [_TROUBLE, trouble("WIFI_NO_AP", "'home': no_ap", "no configured WiFi network is in reach", "check the SSID and that the network has a 2.4 GHz band", now - 4000)],
-        "events": [{"time": now - 60 * i, "kind": kind, "text": text} for i, (kind, text) in enumerate([("trouble", "CERT_EXPIRED: broker.home"), ("reconnect", "2 MQTT_CLOSED"), ("online", "power"), ("offline", "")])],
-        "bluetooth": [{"sensor": "ruuvi-1", "address": "c8:25:2d:8e:9c:2c", "rssi": -71, "time": now - 8}, {"sensor": "atc", "address": "a4:c1:38:aa:bb:cc", "rssi": -88, "time": now - 80}],
-    }  # fmt: skip
+        "readings": readings,
+        "more": 0,
+        "facts": facts,
+        "reconnects": {"MQTT_CLOSED": 3, "WIFI_NO_AP": 1},
+        "trouble": _TROUBLE,
+        "errors": [_TROUBLE, trouble(*no_ap)],
+        "events": [{"time": now - 60 * i, "kind": kind, "text": text} for i, (kind, text) in enumerate(happened)],
+        "bluetooth": [
+            {"sensor": "ruuvi-1", "address": "c8:25:2d:8e:9c:2c", "rssi": -71, "time": now - 8},
+            {"sensor": "atc", "address": "a4:c1:38:aa:bb:cc", "rssi": -88, "time": now - 80},
+        ],
+    }
 
 
 def changing(stand_in: StandIn, rate: float, seconds: float, dice: random.Random) -> None:

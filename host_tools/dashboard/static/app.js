@@ -71,8 +71,10 @@ function notice(kind) {
     const old = link.lost === null ? "" : ` What you see is from ${moment(link.lost, state.now())}.`;
     return ["No connection to the server of this page.", `${next}${old} If it does not come back: is \`rootlet dashboard\` running?`];
   }
-  if (kind === "away" && state.trouble) return [`The broker cannot be watched: ${state.trouble[0]}.`, `${state.trouble[1]}. To do: ${state.trouble[2]}. What you see is from before.`];
-  if (kind === "away") return ["The broker cannot be reached.", "What you see is from before. It comes back by itself; `rootlet doctor` says more."];
+  if (kind === "away") {
+    const why = state.trouble.length ? `${state.trouble.join("; ")}.` : "`rootlet doctor` says more.";
+    return ["The broker cannot be reached.", `What you see is from before. It comes back by itself; ${why}`];
+  }
   return null;
 }
 
@@ -86,8 +88,10 @@ function drawTop() {
   show($("try-now"), kind === "lost");
   if (said) {
     setText($("notice-text"), said[0]);
-    setText($("notice-more"), said[1]);
+    put($("notice-more"), said[1], 600);
   }
+  // Who is known by a certificate cannot log out.
+  show($("logout"), !state.certificates);
   drawTotals();
 }
 
@@ -154,8 +158,9 @@ function keys(event) {
   if (event.key === "/" && !typing) {
     event.preventDefault();
     if (device.id !== null) location.hash = "#/";
-    // The list is shown when the address has changed.
-    setTimeout(() => $("search").focus());
+    // At once, so that what is typed next is not lost.
+    route(false);
+    $("search").focus();
   } else if (event.key === "Escape" && event.target === $("search")) {
     $("search").value = "";
     $("search").dispatchEvent(new Event("input"));

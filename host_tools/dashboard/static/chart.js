@@ -1,6 +1,6 @@
 // A chart over time: a band from least to most and a line of the mean, with axes; and the same in words and numbers.
 
-import { points as series } from "./clean.js";
+import { points as series, text } from "./clean.js";
 import { el, keyed, put, setAttribute, setText, show, svg } from "./dom.js";
 import { timeTicks, valueTicks } from "./scale.js";
 import { count, moment, number, rough, unit, whole } from "./words.js";
@@ -91,17 +91,18 @@ export class Chart {
       const signal = AbortSignal.any([asking.signal, AbortSignal.timeout(20000)]);
       const answer = await fetch(`/api/series?${query}`, { signal });
       if (answer.status === 401) return void location.reload();
-      if (!answer.ok) throw new Error(`the server says ${answer.status}`);
-      this.#points = series(await answer.json());
+      const found = await answer.json().catch(() => null);
+      if (!answer.ok) throw new Error(text(found?.error) || `the server says ${answer.status}`);
+      this.#points = series(found);
       if (!this.#points.length) said = "Nothing is stored of this time.";
     } catch (error) {
       if (asking.signal.aborted) return;
       this.#points = [];
-      said = `The stored values cannot be had: ${error.name === "TimeoutError" ? "no answer within 20 s" : error.message}.`;
+      said = `Stored values cannot be shown: ${error.name === "TimeoutError" ? "no answer within 20 s" : error.message}.`;
     }
     if (this.#asking !== asking) return;
     this.#asking = null;
-    setText(this.status, said);
+    put(this.status, said, 300);
     show(this.status, said !== "");
     this.#draw();
     this.#drawSummary();
@@ -167,7 +168,7 @@ export class Chart {
       grid.push(svg("text", { x: x(at), y: bottom + 20, "text-anchor": "middle" }, label));
     }
     const name = svg("text", { class: "unit", x: 4, y: MARGIN.top + 4 });
-    put(name, unit(this.#what.unit), 8);
+    put(name, unit(this.#what.unit), 6);
     this.cross = svg("g", { class: "cross", visibility: "hidden" }, svg("line", { y1: MARGIN.top, y2: bottom }), svg("circle", { r: 3.5 }));
     this.svg.replaceChildren(...grid, name, ...runs(points).flatMap((run) => shapes(run, x, y)), this.cross);
     this.#point(null);

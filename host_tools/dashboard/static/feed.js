@@ -51,7 +51,7 @@ export function connect(on) {
     on.phase("connecting");
     asking = true;
     try {
-      const answer = await fetch("/api/devices", { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(10000) });
+      const answer = await fetch("/static/icon.svg", { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(10000) });
       if (answer.status === 401) {
         on.locked();
         return;

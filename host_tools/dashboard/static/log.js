@@ -38,7 +38,7 @@ export class Log {
       const found = await answer.json();
       if (this.#device === id) this.add((Array.isArray(found) ? found : (found?.events ?? [])).map(clean.event).filter(Boolean));
     } catch {
-      said = "Older events cannot be had now.";
+      said = "Nothing has happened since the page's server was started; older events are not to be had.";
     }
     if (this.#device === id) setText(this.none, said);
   }

@@ -50,7 +50,8 @@ export class State {
   devices = new Map();
   broker = "";
   connected = null;
-  trouble = null;
+  trouble = [];
+  certificates = false;
   totals = {};
   ready = false;
   revision = 0;
@@ -67,19 +68,20 @@ export class State {
     if (clean.finite(now) !== null) this.#skew = now - Date.now() / 1000;
   }
 
-  /** The broker is there, or away; both need not be said. */
+  /** The server greets. */
   hello(message) {
-    this.broker = clean.text(message.broker) || this.broker;
-    this.link(message);
     this.#clock(message.now);
     this.counts(message.totals);
+    this.certificates = message.mtls === true;
+    this.link(message);
   }
 
-  /** Whether the server is connected to the broker, and if not, why: what, because, try. */
+  /** The broker is there, or away and why. */
   link(message) {
+    this.broker = clean.text(message.broker) || this.broker;
     this.connected = message.connected === true;
-    const said = message.trouble;
-    this.trouble = said !== null && typeof said === "object" ? [said.what, said.because, said.try].map((one) => clean.text(one)) : null;
+    const { what, because, try: fix } = message.trouble ?? {};
+    this.trouble = [what, because, fix].map(clean.text).filter(Boolean);
   }
 
   counts(totals) {
