@@ -74,6 +74,7 @@ _IGNORE = """\
 secrets.toml
 build/
 ca-data/
+dashboard-data/
 *.key
 *.psk
 *.key.pem
