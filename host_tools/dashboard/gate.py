@@ -94,10 +94,8 @@ def redirection(names: tuple[str, ...], port: int) -> ASGIApp:
     """An application for plain HTTP that sends every GET to the same path over HTTPS, under a known name only."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
         answer: Response = PlainTextResponse("only https is served\n", 403)
-        if scope["method"] in _SAFE:
+        if scope.get("method") in _SAFE:  # a WebSocket has no method
             asked = auth.host_name(Headers(scope=scope).get("host", ""))
             name = asked if auth.is_known(asked, names) else names[0]
             place = f"[{name}]" if ":" in name else name

@@ -237,7 +237,9 @@ def test_plain_http_sends_on_and_nowhere_else(page: Dashboard) -> None:
             assert answer.headers["location"].lower() == f"https://{place}:{page.site.port}{path}".lower()
             assert "set-cookie" not in answer.headers
         assert http.post("/login", data={"token": page.token}).status_code == 403
-        assert http.get("/", headers={"Connection": "upgrade", "Upgrade": "websocket"}).status_code == 308
+        upgrade = {"Connection": "upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        assert http.get("/", headers=upgrade).status_code == 308
+        assert http.get("/ws", headers=upgrade | {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}).status_code == 403
 
 
 def test_certificates_in_place_of_the_token(pki: Pki) -> None:

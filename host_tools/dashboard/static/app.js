@@ -158,8 +158,9 @@ function keys(event) {
   if (event.key === "/" && !typing) {
     event.preventDefault();
     if (device.id !== null) location.hash = "#/";
-    // The list is shown when the address has changed.
-    setTimeout(() => $("search").focus());
+    // At once, so that what is typed next is not lost.
+    route(false);
+    $("search").focus();
   } else if (event.key === "Escape" && event.target === $("search")) {
     $("search").value = "";
     $("search").dispatchEvent(new Event("input"));

@@ -168,7 +168,7 @@ export class Chart {
       grid.push(svg("text", { x: x(at), y: bottom + 20, "text-anchor": "middle" }, label));
     }
     const name = svg("text", { class: "unit", x: 4, y: MARGIN.top + 4 });
-    put(name, unit(this.#what.unit), 8);
+    put(name, unit(this.#what.unit), 6);
     this.cross = svg("g", { class: "cross", visibility: "hidden" }, svg("line", { y1: MARGIN.top, y2: bottom }), svg("circle", { r: 3.5 }));
     this.svg.replaceChildren(...grid, name, ...runs(points).flatMap((run) => shapes(run, x, y)), this.cross);
     this.#point(null);

@@ -44,14 +44,9 @@ export function show(node, shown) {
 const UNSEEN =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\p{Cs}\u{e0000}-\u{e0fff}]/gu;
 
-/** A text with all that cannot be seen made visible: U+0007 as its picture, others by their number. */
+/** A text with all that cannot be seen made visible, by its number: few fonts have the pictures of controls. */
 export function visible(text) {
-  return text.replace(UNSEEN, (one) => {
-    const code = one.codePointAt(0);
-    if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-    if (code === 0x7f) return "\u2421";
-    return `\u2039U+${code.toString(16).toUpperCase().padStart(4, "0")}\u203a`;
-  });
+  return text.replace(UNSEEN, (one) => `\u2039U+${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}\u203a`);
 }
 
 /** Puts a device's text into an element: visible, and cut to `longest` characters with the whole of it in the title. */

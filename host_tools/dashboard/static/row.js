@@ -152,14 +152,15 @@ export function drawRow(node, entry, now) {
   drawSignal(parts.bars, row.rssi);
   setText(parts.signal, row.rssi === null ? NOTHING : `${value(row.rssi)} dBm`);
   setAttribute(parts.signal, "title", row.rssi === null ? null : signal(row.rssi).word);
-  const [worst] = problems;
+  const told = problems.filter((problem) => !problem.plain);
+  const [worst] = told;
   show(parts.problems, Boolean(worst));
   if (worst) {
     drawProblemMark(parts.problemMark, worst.level);
     setText(parts.problem, `${levelWord(worst.level)}: `);
     put(parts.code, worst.code, 40);
     put(parts.what, worst.text, 160);
-    setText(parts.others, problems.length > 1 ? `and ${count(problems.length - 1)} more` : "");
+    setText(parts.others, told.length > 1 ? `and ${count(told.length - 1)} more` : "");
   }
   node.drawn = entry.revision;
   drawTimes(node, entry, now);
