@@ -20,6 +20,7 @@ _SHOWN = 4
 _MOST_ERRORS = 5
 _EVENTS_A_MINUTE = 30
 _LOST_S = 60.0  # between two events of lost readings
+_SHORTEST_S = 10.0  # over which a rate is told: of a burst nobody knows when the next comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +238,8 @@ class Device:
     def _rate(self) -> float:
         """Readings a minute, over the last few."""
         times = self._times
-        span = times[-1] - times[0] if times else 0
-        return round((len(times) - 1) / span * 60, 2) if span > 0 else 0
+        span = max(times[-1] - times[0], _SHORTEST_S) if times else _SHORTEST_S
+        return round((len(times) - 1) / span * 60, 2) if times else 0
 
     def row(self, connected: bool, sparks: int = FEW_SPARKS, most: int = _SHOWN) -> dict[str, Any]:
         """A summary for JSON.

@@ -67,7 +67,7 @@ class Gate:
         if not auth.is_known(auth.host_name(headers.get("host", "")), self._settings.names):
             return PlainTextResponse("this server has another name\n", 421)
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length[:20]) > MOST_BODY:
+        if not (length.isascii() and length.isdigit()) or int(length[:20]) > MOST_BODY:
             return too_large()
         logs_in = self._settings.mtls is None and (method, path) == ("POST", "/login")
         stranger = None if logs_in else self._stranger(scope)

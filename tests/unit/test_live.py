@@ -254,6 +254,13 @@ def test_the_first_four_are_shown_and_all_in_detail() -> None:
     assert detail["readings"][0]["spark"] == list(range(10, 130)) and detail["readings"][0]["count"] == 130
 
 
+def test_a_burst_is_no_rate() -> None:
+    live = Live(START)
+    for n in range(4):
+        live.message(*reading(n), LATER + n / 100)
+    assert row(live)["rate"] == 18
+
+
 def test_rates() -> None:
     live = Live(START)
     for n in range(90):

@@ -206,7 +206,7 @@ export class Device {
       ["Its certificate", row.certDays > 0 ? `${draw.certWords(row.certDays)} left` : draw.certWords(row.certDays)],
       ["Signal", draw.signalWords(row.rssi)],
       ["Outbox", draw.outboxWords(row.outbox)],
-      ["Readings a minute", number(row.rate)],
+      ["Readings a minute", number(row.rate >= 10 ? Math.round(row.rate) : row.rate)],
       ["Readings missing", count(row.lost)],
     ]);
     show(this.reconnectTable, row.reconnects.length > 0);
