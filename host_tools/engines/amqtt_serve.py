@@ -1,6 +1,6 @@
 """The embedded broker: amqtt in a process of its own, with certificates required and topics per device.
 
-Run as `python -m host_tools.broker_amqtt SETTINGS.json`. What differs from Mosquitto: messages a device may not
+Run as `python -m host_tools.engines.amqtt_serve SETTINGS.json`. What differs from Mosquitto: messages a device may not
 publish are dropped without a word, and retained messages live in memory only.
 """
 
@@ -129,7 +129,7 @@ async def serve(settings: dict[str, Any]) -> None:
     """
     Broker.require_certificate = settings["mtls"]
     Broker.key_log = settings.get("key_log")
-    here = "host_tools.broker_amqtt"
+    here = "host_tools.engines.amqtt_serve"
     config = {
         "listeners": {
             "default": {
