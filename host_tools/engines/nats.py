@@ -167,13 +167,12 @@ def _cluster(settings: Settings) -> dict[str, Any]:
 
 def ready(settings: Settings) -> bool:
     """Whether MQTT is served and, in a cluster, JetStream has a leader: before that no client can connect."""
-    if not accepts(settings):
-        return False
-    if settings.node is None:
-        return True
-    # The monitoring port would tell, too, but it would tell everybody on this machine.
-    try:
-        with (settings.directory / "log.txt").open("rb") as log:
-            return _LEADER in log.read(_MOST_LOG)
-    except FileNotFoundError:
-        return False
+    if settings.node is not None:
+        # The monitoring port would tell, too, but it would tell everybody on this machine.
+        try:
+            with (settings.directory / "log.txt").open("rb") as log:
+                if _LEADER not in log.read(_MOST_LOG):
+                    return False
+        except FileNotFoundError:
+            return False
+    return accepts(settings)
