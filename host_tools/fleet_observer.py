@@ -22,9 +22,10 @@ class Observer:
     """Subscribes to rootlet/# with a session that outlives its connections. Keeps numbers only, as ranges.
 
     Args: host, port, ca, cert, key: as for watch.Watcher; cert's name must be allowed to read everything.
+        name: of the session, the MQTT client id.
     """
 
-    def __init__(self, host: str, port: int, ca: Path, cert: Path, key: Path) -> None:
+    def __init__(self, host: str, port: int, ca: Path, cert: Path, key: Path, name: str = "fleet-observer") -> None:
         self._place = (host, port)
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, int], list[list[int]]] = {}
@@ -32,7 +33,7 @@ class Observer:
         self._twice = 0
         self._subscribed = threading.Event()
         self._came = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="fleet-observer", clean_session=False)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
         context = ssl.create_default_context(cafile=str(ca))
         context.load_cert_chain(cert, key, password="")
         self._client.tls_set_context(context)

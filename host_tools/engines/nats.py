@@ -18,6 +18,7 @@ NAME = "nats"
 INSTALL = "apt-get install nats-server"
 LIMITS = ("one file for a connection, and some for JetStream", "its own bound is max_connections (65,536 by default)")
 START_S = 30.0
+CLUSTER = True
 MAX_CONNECTIONS = 1_000_000
 _FILE_BYTES = 1 << 30
 _MEMORY_BYTES = 256 << 20
