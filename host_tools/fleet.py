@@ -107,7 +107,7 @@ class Fleet:
     Args:
         identities: device id to the PEM file of its certificate and key (fleet_certs.issue).
         host, port: the broker, by a name or address in its certificate. ca: PEM file of the CA that issued that.
-        brokers: more of them, to which devices fail over; the first ones are spread over all.
+        brokers: more of them, to which devices fail over; the first ones are spread over all. mqtt: more settings.
         every_s: seconds between two readings of a device. processes: Python processes they are spread over.
         boot: number of this start, in each reading. drain_s: seconds that devices have at the end for what is not
             acknowledged yet.
@@ -126,6 +126,7 @@ class Fleet:
         boot: int = 1,
         drain_s: float = 20,
         brokers: Sequence[tuple[str, int]] = (),
+        mqtt: dict[str, Any] | None = None,
     ) -> None:
         count = len(identities)
         if not 0 < count <= MOST or not 0 < processes <= count:
@@ -139,7 +140,7 @@ class Fleet:
         self._workers: list[_Worker] = []
         common = {
             "ca": str(ca.resolve()),
-            "settings": settings(host, port, brokers),
+            "settings": settings(host, port, brokers, mqtt),
             "every_s": every_s,
             "boot": boot,
             "drain_s": drain_s,
@@ -224,7 +225,9 @@ _REPORTED = (
 )  # fmt: skip
 
 
-def settings(host: str, port: int, brokers: Sequence[tuple[str, int]] = ()) -> dict[str, Any]:
+def settings(
+    host: str, port: int, brokers: Sequence[tuple[str, int]] = (), mqtt: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """A configuration as on a board, with the firmware's defaults. Raises Failure for what a board would refuse."""
     from rootlet import config
     from rootlet.errors import RootletError
@@ -239,6 +242,7 @@ def settings(host: str, port: int, brokers: Sequence[tuple[str, int]] = ()) -> d
                         "host": host,
                         "port": port,
                         "brokers": [{"host": other, "port": at} for other, at in brokers],
+                        **(mqtt or {}),
                     },
                     "sensors": [{"kind": "internal_temperature", "name": "chip"}],
                 }

@@ -96,10 +96,12 @@ class Observer:
                 absent += [(device, n) for n in numbers(ranges) if not any(a <= n < b for a, b in seen)]
         return absent
 
-    def settled(self, acked: dict[str, list[list[int]]], boot: int, timeout_s: float = 15) -> dict[str, Any]:
-        """facts(), as soon as nothing is missing, or nothing has come for two seconds, or the time is over."""
+    def settled(
+        self, acked: dict[str, list[list[int]]], boot: int, timeout_s: float = 15, quiet_s: float = 2
+    ) -> dict[str, Any]:
+        """facts(), as soon as nothing is missing, or nothing has come for `quiet_s`, or the time is over."""
         end = time.monotonic() + timeout_s
-        while self.missing(acked, boot) and time.monotonic() < end and self._came.wait(2):
+        while self.missing(acked, boot) and time.monotonic() < end and self._came.wait(quiet_s):
             self._came.clear()
             time.sleep(0.1)  # not a whole comparison for each message
         return self.facts(acked, boot)

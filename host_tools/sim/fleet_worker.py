@@ -1,8 +1,8 @@
 """One process of a simulated fleet: reads its job and "stop" as lines of standard input, writes JSON lines.
 
-The job: {"devices": [[name, PEM file, seconds until it is switched on, its first broker], …], "ca": PEM file, "settings": a checked
-configuration, "every_s": seconds, "boot": number, "drain_s": seconds}. The end of the input without "stop" (whoever
-started it is gone) ends it at once.
+The job: {"devices": [[name, PEM file, seconds until it is switched on, its first broker], …], "ca": PEM file,
+"settings": a checked configuration, "every_s": seconds, "boot": number, "drain_s": seconds}. The end of the input
+without "stop" (whoever started it is gone) ends it at once.
 """
 
 import asyncio

@@ -21,6 +21,7 @@ from tests.integration.conftest import Pki
 COUNT = int(os.environ.get("ROOTLET_CLUSTER_DEVICES", "20"))
 KILLS = int(os.environ.get("ROOTLET_CLUSTER_KILLS", "1"))
 EVERY_S = 0.5
+_PATIENCE_S = 30.0
 CLUSTERED = [name for name in table.NAMES if hasattr(table.engine(name), "CLUSTER")]
 NAMES = fleet_certs.names(COUNT, "sim")
 
@@ -40,6 +41,7 @@ def fleet(pki: Pki, places: list[tuple[str, int]], folder: Path) -> Fleet:
         processes=1,
         drain_s=30,
         brokers=places[1:],
+        mqtt={"retry_first_s": 1, "retry_longest_s": 4},
     )
 
 
@@ -64,19 +66,21 @@ def test_a_node_dies_and_no_acknowledged_reading_is_lost(pki: Pki, engine: str, 
         ):
             devices.wait_for(lambda s: s["connected"] == COUNT, 30)
             for _ in range(KILLS):
-                before = devices.wait_for(lambda s: s["acknowledged"] >= 3 * COUNT, 30)
+                # Three readings of each before, and three after.
+                wanted = devices.state().get("acknowledged", 0) + 3 * COUNT
+                wanted = devices.wait_for(lambda s, n=wanted: s["acknowledged"] >= n, 30)["acknowledged"] + 3 * COUNT
                 victim = rand.randrange(3)
                 killed = time.monotonic()
                 cluster.kill(victim)
                 devices.wait_for(lambda s: s["connected"] < COUNT, 30)
                 devices.wait_for(lambda s: s["connected"] == COUNT, 30)
-                devices.wait_for(lambda s: s["acknowledged"] >= before["acknowledged"] + 3 * COUNT, 40)
+                devices.wait_for(lambda s, n=wanted: s["acknowledged"] >= n, 40)
                 longest = max(longest, time.monotonic() - killed)
                 cluster.start(victim)
             report = devices.stop()
-            facts = [seen.settled(report.acked, devices.boot, 30) for seen in (first, second)]
+            facts = [seen.settled(report.acked, devices.boot, _PATIENCE_S, _PATIENCE_S) for seen in (first, second)]
         with observer(pki, places[2], "away") as late:
-            facts.append(late.settled(report.acked, devices.boot, 30))
+            facts.append(late.settled(report.acked, devices.boot, _PATIENCE_S, _PATIENCE_S))
     print(f"{KILLS} kills, {report.state['acknowledged']} readings acknowledged, {facts}, back within {longest:.1f} s")
     assert [fact["missing"] for fact in facts] == [0, 0, 0]
     assert report.state["dropped"] == 0 and report.state["waiting"] == 0
