@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -121,6 +122,14 @@ class Cluster:
         self.brokers[i].restart()
         if not self.brokers[i].wait_ready():
             raise Failure(f"{self.nodes[i].name} did not come back", self.brokers[i].log[-200:], "see its log.txt")
+
+    def wait(self) -> None:
+        """Wait until a node ends by itself. Raises Failure then; a cluster goes on, but somebody must look."""
+        while True:
+            for node, broker in zip(self.nodes, self.brokers, strict=True):
+                if (code := broker.ended()) is not None:
+                    raise Failure(f"{node.name} ended by itself", f"exit code {code}", f"see {broker.log_file}")
+            time.sleep(0.5)  # of several processes, whichever ends first
 
     def stop(self) -> None:
         """End all nodes in order."""
