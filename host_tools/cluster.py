@@ -44,13 +44,13 @@ def _certificate(authority: Authority, name: str, address: str) -> tuple[Path, P
         facts = certinfo.describe(found)
         good = found.not_valid_after_utc - datetime.now(UTC) > _SOON and found.issuer == authority.cert.subject
         if good and key.exists() and address in [*facts["dns"], *facts["ips"]]:
-            return cert, key
+            return cert.resolve(), key.resolve()
     try:
         names, ips = [name], [str(ipaddress.ip_address(address))]
     except ValueError:
         names, ips = [name, address] if address != name else [name], []
     made = authority.issue_node(names, ips, force=True)
-    return made.cert_pem, made.key_pem
+    return made.cert_pem.resolve(), made.key_pem.resolve()
 
 
 def local_nodes(authority: Authority, count: int, port: int = 0) -> tuple[Node, ...]:
@@ -64,9 +64,9 @@ def local_nodes(authority: Authority, count: int, port: int = 0) -> tuple[Node, 
     for i in range(count):
         own = sys.platform != "darwin"
         address = f"127.0.0.{i + 1}" if own else "127.0.0.1"
-        cert, key = _certificate(authority, f"node-{i + 1}", address)
+        cert, key = _certificate(authority, f"local-{i + 1}", address)
         here = (port if own else port + i) if port else free_port(address)
-        nodes.append(Node(f"node-{i + 1}", address, here, free_port(address), cert, key))
+        nodes.append(Node(f"local-{i + 1}", address, here, free_port(address), cert, key))
     return tuple(nodes)
 
 
