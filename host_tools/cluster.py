@@ -17,7 +17,7 @@ from host_tools import certinfo
 from host_tools.broker import Broker
 from host_tools.ca import Authority
 from host_tools.engines import table
-from host_tools.engines.settings import Node, Settings, free_port
+from host_tools.engines.settings import Node, Settings, free_port, no_cluster
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import PRIVATE, File, make_directory, write_all
 
@@ -193,6 +193,8 @@ def write(
     if len(set(hosts)) != len(hosts):
         raise Failure("no such cluster", "a host is named twice", "--hosts a,b,c", Exit.USAGE)
     found = table.engine(engine)
+    if not found.CLUSTER:
+        raise no_cluster(engine)
     secret = secrets.token_hex(32)
     nodes = []
     for i, host in enumerate(hosts):

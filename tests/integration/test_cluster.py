@@ -22,7 +22,7 @@ COUNT = int(os.environ.get("ROOTLET_CLUSTER_DEVICES", "20"))
 KILLS = int(os.environ.get("ROOTLET_CLUSTER_KILLS", "1"))
 EVERY_S = 0.5
 _PATIENCE_S = 30.0
-CLUSTERED = [name for name in table.NAMES if hasattr(table.engine(name), "CLUSTER")]
+CLUSTERED = [name for name in table.NAMES if getattr(table.engine(name), "CLUSTER", False)]
 NAMES = fleet_certs.names(COUNT, "sim")
 
 
@@ -58,7 +58,7 @@ def test_a_node_dies_and_no_acknowledged_reading_is_lost(pki: Pki, engine: str, 
         with observer(pki, places[0], "away"):
             pass  # its session stays, and gathers
         print(f"\n{engine}: three nodes and a session {time.monotonic() - began:.1f} s")
-        longest = 0.0
+        longest, moved = 0.0, False
         with (
             observer(pki, places[0], "at-0") as first,
             observer(pki, places[1], "at-1") as second,
@@ -67,14 +67,16 @@ def test_a_node_dies_and_no_acknowledged_reading_is_lost(pki: Pki, engine: str, 
             devices.wait_for(lambda s: s["connected"] == COUNT, 30)
             for _ in range(KILLS):
                 # Three readings of each before, and three after.
-                wanted = devices.state().get("acknowledged", 0) + 3 * COUNT
-                wanted = devices.wait_for(lambda s, n=wanted: s["acknowledged"] >= n, 30)["acknowledged"] + 3 * COUNT
+                acked = devices.state().get("acknowledged", 0) + 3 * COUNT
+                state = devices.wait_for(lambda s, n=acked: s["acknowledged"] >= n, 30)
+                tries, acked = state["attempts"], state["acknowledged"] + 3 * COUNT
                 victim = rand.randrange(3)
                 killed = time.monotonic()
                 cluster.kill(victim)
-                devices.wait_for(lambda s: s["connected"] < COUNT, 30)
-                devices.wait_for(lambda s: s["connected"] == COUNT, 30)
-                devices.wait_for(lambda s, n=wanted: s["acknowledged"] >= n, 40)
+                if not moved:  # after some kills a node may have no device
+                    devices.wait_for(lambda s, n=tries: s["attempts"] > n, 30)
+                    moved = True
+                devices.wait_for(lambda s, n=acked: s["connected"] == COUNT and s["acknowledged"] >= n, 60)
                 longest = max(longest, time.monotonic() - killed)
                 cluster.start(victim)
             report = devices.stop()
@@ -85,7 +87,6 @@ def test_a_node_dies_and_no_acknowledged_reading_is_lost(pki: Pki, engine: str, 
     assert [fact["missing"] for fact in facts] == [0, 0, 0]
     assert report.state["dropped"] == 0 and report.state["waiting"] == 0
     assert report.state["made"] == report.state["acknowledged"]
-    assert report.state["attempts"] > COUNT, "no device had to change"
 
 
 def test_one_mosquitto_loses_what_it_kept_for_an_observer(pki: Pki, tmp_path: Path) -> None:
