@@ -164,17 +164,17 @@ def _check_own(
     """Start the broker as it would run, with the probe's names beside the others, and ask it."""
     from host_tools import broker_probe as probe
     from host_tools.broker import Broker
+    from host_tools.engines import table
     from host_tools.revocation import listed
 
     with probe.papers(authority) as issued:
         revoked = issued.issue(probe.REVOKED)
-        strict = options["devices"] is not None or common["engine"] == "nats"
+        strict = options["devices"] is not None or table.choose(common["engine"]).NAME not in table.UNLISTED
         options["observers"] = [*options["observers"], probe.OBSERVER]
         if strict:
             options["devices"] = [*(options["devices"] or listed(authority.directory)), probe.DEVICE]
         options["revoked"] = issued.revoke(probe.REVOKED)
         with Broker(cert, key, ca, **common, **options) as running:
-            strict = strict or running.engine not in ("mosquitto", "amqtt")
             asked = probe.Probe(
                 _name_here(cert, name, common["bind"]), running.port, authority.cert_pem, issued, revoked=revoked
             )

@@ -8,6 +8,8 @@ from host_tools.failure import Exit, Failure
 
 NAMES = ("mosquitto", "amqtt", "nats")  # in the order that "auto" prefers
 
+UNLISTED = ("mosquitto", "amqtt")  # these can let in any device of the CA; the others need to know each by name
+
 
 class Engine(Protocol):
     """What a module of this package offers.
