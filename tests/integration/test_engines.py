@@ -1,6 +1,9 @@
 """Every engine that is installed keeps every promise, asked from outside; and the probe sees promises broken."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from host_tools.broker import Broker
 from host_tools.broker_probe import DEVICE, OBSERVER, REVOKED, Papers, Probe
 from host_tools.engines import nats_prepare, table
 from host_tools.failure import Failure
+from host_tools.paths import FIRMWARE, ROOT
 from host_tools.watch import Watcher
 from tests.integration.conftest import Pki
 
@@ -155,3 +159,22 @@ def test_nats_keeps_retained_messages_and_sends_wills(pki: Pki, nats: Broker) ->
 def test_nats_refuses_an_id_that_parts_a_subject(pki: Pki, tmp_path: Path) -> None:
     with pytest.raises(Failure, match="NATS cannot take this device"):
         running(pki, "nats", tmp_path, devices=["a.b"])
+
+
+def test_the_command_ends_with_0_or_4(pki: Pki, tmp_path: Path) -> None:
+    def check(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "host_tools", "broker", "--check", "--ca-dir", str(pki.authority.directory), *args],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(FIRMWARE)])},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    good = check("--engine", "amqtt", "--port", "0", "--devices")
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert good.stdout.count("\nok ") == len(PROMISES) and "BROKEN" not in good.stdout
+    assert "about" in good.stdout.splitlines()[-1] or "LimitNOFILE" in good.stdout.splitlines()[-1]
+    with running(pki, "amqtt", tmp_path, mtls=False) as broker:
+        bad = check(f"localhost:{broker.port}")
+    assert bad.returncode == 4
+    assert "BROKEN     no certificate is refused: it was let in" in bad.stdout
+    assert bad.stderr.startswith("error: the broker does not keep its promises\nbecause: ")
