@@ -1,8 +1,8 @@
 """Makes the stream of QoS 1 messages before the first client makes it: `nats_prepare.py nats.conf NAME`.
 
-Left to itself NATS lets go of a message when all who asked for it have acknowledged it. So kept, 2.9.10 lost messages of
-sessions that were away, or on the node, when a node of a cluster was killed. Kept by age and size instead, nothing was
-lost. Only the standard library, since it runs on each machine of a cluster beside its nats.conf.
+Left to itself NATS lets go of a message when all who asked for it have acknowledged it. So kept, 2.9.10 lost messages
+of sessions that were away, or on the node, when a node of a cluster was killed. Kept by age and size instead, nothing
+was lost. Only the standard library, since it runs on each machine of a cluster beside its nats.conf.
 """
 
 import json
