@@ -1,56 +1,31 @@
-"""A broker with TLS and an access list: Mosquitto where installed, else the embedded amqtt."""
+"""A broker with TLS and an access list, from the table of engines: Mosquitto where installed, else amqtt."""
 
-import json
+import dataclasses
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from host_tools import limits
-from host_tools import psk as shared_keys
+from host_tools.engines import table
+from host_tools.engines.settings import Node, Settings, free_port
 from host_tools.failure import Exit, Failure
 from host_tools.paths import ROOT
-from host_tools.safe_write import PRIVATE, File, make_directory, write_all
+from host_tools.safe_write import make_directory
 
-Engine = Literal["auto", "mosquitto", "amqtt"]
-_START_TIMEOUT_S = 20
 _STOP_TIMEOUT_S = 10
 _TRIES = 3
-_QUEUE_BYTES = 64 << 20
-_PSK_CIPHERS = "PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384"
-
-
-def _program(name: str) -> str | None:
-    """A program of the Mosquitto package; Debian keeps the broker in sbin, which is not on every PATH."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 
 
 def choose(engine: str) -> str:
-    """The broker to use. Raises Failure where the one asked for is not installed."""
-    if engine not in ("auto", "mosquitto", "amqtt"):
-        raise Failure("no such broker", f"{engine!r} is not auto, mosquitto or amqtt", "rootlet broker --engine auto")
-    if engine in ("auto", "mosquitto") and _program("mosquitto"):
-        return "mosquitto"
-    if engine == "mosquitto":
-        raise Failure(
-            "Mosquitto is not installed", "no program mosquitto", "apt-get install mosquitto, or --engine amqtt"
-        )
-    return "amqtt"
-
-
-def _free_port(bind: str) -> int:
-    with socket.socket() as s:
-        s.bind((bind, 0))
-        port: int = s.getsockname()[1]
-        return port
+    """The broker to use, by name. Raises Failure where the one asked for is not installed."""
+    return table.choose(engine).NAME
 
 
 def _is_prefix(text: str) -> bool:
@@ -68,13 +43,17 @@ class Broker:
         observers: identities that may read everything. operators: those that may also send commands.
         users: user to password, without mutual TLS.
         psk: folder of `rootlet psk`: a second listener, at psk_port, for devices with a pre-shared key. Mosquitto only.
-        engine: "auto", "mosquitto" or "amqtt". bind: address; port: 0 takes a free one.
+        engine: "auto" or a name of engines.table. bind: address; port: 0 takes a free one.
         workdir: folder for configuration and log.
         key_log: file that amqtt adds the secrets of each connection to, for `rootlet capture` only; it must exist,
             with mode 0600.
         home_assistant: prefix of Home Assistant's discovery topics: each device may write those that name it, observers
             and operators read all; None: nobody touches them.
-        sessions: sessions that outlive their connections outlive an orderly end of the broker too. Mosquitto only.
+        sessions: sessions that outlive their connections outlive an orderly end of the broker too.
+        devices: identities that may come in as devices; None: any of the CA, where the engine knows how.
+        revoked: PEM file of the CA's CRL.
+        node, nodes, secret: this machine and all of a cluster; `bind` and `port` are the node's then. Entering waits
+            for the process alone: wait_ready() for the cluster.
     """
 
     def __init__(
@@ -96,22 +75,16 @@ class Broker:
         key_log: Path | None = None,
         sessions: bool = False,
         home_assistant: str | None = None,
+        devices: Iterable[str] | None = None,
+        revoked: Path | None = None,
+        node: Node | None = None,
+        nodes: Iterable[Node] = (),
+        secret: str = "",
     ) -> None:
         if home_assistant is not None and not _is_prefix(home_assistant):
             because = f"{home_assistant[:60]!r} is no prefix of topics of its own: letters, digits, '-', '_' and '/'"
             fix = "rootlet broker --home-assistant homeassistant"
             raise Failure("the discovery topics cannot be opened", because, fix, Exit.USAGE)
-        self._home_assistant = home_assistant
-        self.engine = choose("mosquitto" if psk and engine == "auto" else engine)
-        if key_log and self.engine != "amqtt":
-            raise ValueError("only amqtt can write a key log")
-        if psk and self.engine != "mosquitto":
-            raise Failure(
-                "amqtt has no pre-shared keys",
-                "it stands on Python's ssl, which has had them since 3.13 only",
-                "rootlet broker --engine mosquitto --psk DIR",
-                Exit.USAGE,
-            )
         if psk and not mtls:
             raise Failure(
                 "pre-shared keys need named clients beside them",
@@ -119,20 +92,36 @@ class Broker:
                 "--psk without --no-mtls",
                 Exit.USAGE,
             )
-        self._psk = psk
-        self.psk_port = psk_port
+        self._dir = (workdir / "broker").resolve()
+        self._wanted_port = node.port if node else port
         self._wanted_psk_port = psk_port
-        self._key_log = key_log
-        self._sessions = sessions
-        self.port = port
-        self._wanted_port = port
-        self._bind = bind
-        self._mtls = mtls
-        self._files = {"cert": cert.resolve(), "key": key.resolve(), "ca": ca.resolve()}
-        self._observers = list(observers)
-        self._operators = list(operators)
-        self._users = dict(users or {})
-        self._dir = workdir / "broker"
+        self._settings = Settings(
+            cert=(node.cert if node else cert).resolve(),
+            key=(node.key if node else key).resolve(),
+            ca=ca.resolve(),
+            bind=node.address if node else bind,
+            port=self._wanted_port,
+            directory=self._dir,
+            mtls=mtls,
+            observers=tuple(observers),
+            operators=tuple(operators),
+            devices=None if devices is None else tuple(devices),
+            revoked=revoked.resolve() if revoked else None,
+            users=dict(users or {}),
+            home_assistant=home_assistant,
+            sessions=sessions,
+            node=node,
+            nodes=tuple(nodes),
+            secret=secret,
+            psk=psk,
+            psk_port=psk_port,
+            key_log=key_log,
+        )
+        self._engine = table.choose("mosquitto" if psk and engine == "auto" else engine)
+        if key_log and self._engine.NAME != "amqtt":
+            raise ValueError("only amqtt can write a key log")
+        self._engine.refuse(self._settings)
+        self.engine = self._engine.NAME
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -143,131 +132,61 @@ class Broker:
         except FileNotFoundError:
             return ""
 
-    def _private(self, name: str, text: str) -> Path:
-        path = self._dir / name
-        write_all([File(path, text.encode(), PRIVATE)], force=True, keep_backup=False)
-        return path
+    @property
+    def port(self) -> int:
+        """The port of MQTT over TLS."""
+        return self._settings.port
 
-    def _mosquitto(self) -> list[str]:
-        lines = [
-            f"listener {self.port} {self._bind}",
-            f"certfile {self._files['cert']}",
-            f"keyfile {self._files['key']}",
-            "tls_version tlsv1.2",
-            *self._persistence(),
-            "set_tcp_nodelay true",
-            # A fleet that comes back sends all it kept, and an observer must get it all: many on their way to it, and
-            # more in the queue. Bounded by bytes, for each client.
-            "max_inflight_messages 1000",
-            "max_queued_messages 200000",
-            f"max_queued_bytes {_QUEUE_BYTES}",
-            "max_packet_size 65536",
-            "log_dest stderr",
-            "log_type error",
-            "log_type warning",
-            "log_type notice",
-        ]
-        if os.geteuid() == 0:
-            lines.append("user root")  # else it becomes user mosquitto, who cannot read a key of mode 0600
-        if self._mtls:
-            lines += [f"cafile {self._files['ca']}", "require_certificate true", "use_identity_as_username true"]
-        elif self._users:
-            lines += ["allow_anonymous false", f"password_file {self._passwords()}"]
-        else:
-            lines.append("allow_anonymous true")
-        if self._mtls or self._users:
-            acl = ["pattern write rootlet/%u/#", "pattern read rootlet/%u/cmd/#"]
-            read = ["topic read rootlet/#"]
-            if self._home_assistant:
-                acl.append(f"pattern write {self._home_assistant}/sensor/%u/+/config")
-                read.append(f"topic read {self._home_assistant}/#")
-            for name in self._observers:
-                acl += [f"user {name}", *read]
-            for name in self._operators:
-                acl += [f"user {name}", *read, "topic write rootlet/+/cmd"]
-            lines.append(f"acl_file {self._private('acl.txt', chr(10).join(acl) + chr(10))}")
-        if self._psk:
-            lines += self._shared_keys(self._psk)
-        path = self._private("mosquitto.conf", "\n".join(lines) + "\n")
-        return [str(_program("mosquitto")), "-c", str(path)]
-
-    def _persistence(self) -> list[str]:
-        if not self._sessions:
-            return ["persistence false"]
-        return ["persistence true", f"persistence_location {self._dir.resolve()}/"]
-
-    def _shared_keys(self, folder: Path) -> list[str]:
-        """A listener that takes nothing but AEAD suites with a pre-shared key; the identity is the user of the ACL."""
-        return [
-            f"psk_file {self._private('psk.txt', shared_keys.mosquitto_lines(folder))}",
-            f"listener {self.psk_port} {self._bind}",
-            "psk_hint rootlet",
-            f"ciphers {_PSK_CIPHERS}",
-            "tls_version tlsv1.2",
-            "use_identity_as_username true",
-        ]
-
-    def _passwords(self) -> Path:
-        path = self._private("passwords.txt", "".join(f"{user}:{word}\n" for user, word in self._users.items()))
-        program = _program("mosquitto_passwd")
-        if not program:
-            raise Failure("user names need mosquitto_passwd", "it is not installed", "apt-get install mosquitto")
-        subprocess.run([program, "-U", str(path)], check=True, capture_output=True, timeout=30)
-        return path
-
-    def _amqtt(self) -> list[str]:
-        settings = {
-            **{name: str(path) for name, path in self._files.items()},
-            "bind": self._bind,
-            "port": self.port,
-            "mtls": self._mtls,
-            "observers": self._observers,
-            "operators": self._operators,
-            "users": self._users,
-            "home_assistant": self._home_assistant,
-            "key_log": str(self._key_log.resolve()) if self._key_log else None,
-        }
-        path = self._private("amqtt.json", json.dumps(settings))
-        return [sys.executable, "-m", "host_tools.broker_amqtt", str(path)]
+    @property
+    def psk_port(self) -> int:
+        """The port for devices with a pre-shared key."""
+        return self._settings.psk_port
 
     def _start(self) -> bool:
         """Start the process; False where it ended before it accepted a connection."""
         limits.raise_files()  # a connection is a file, and the broker has its limit from here
-        self.port = self._wanted_port or _free_port(self._bind)
-        if self._psk:
-            self.psk_port = self._wanted_psk_port or _free_port(self._bind)
-        command = self._mosquitto() if self.engine == "mosquitto" else self._amqtt()
+        bind = self._settings.bind
+        psk_port = (self._wanted_psk_port or free_port(bind)) if self._settings.psk else 0
+        self._settings = dataclasses.replace(
+            self._settings, port=self._wanted_port or free_port(bind), psk_port=psk_port
+        )
+        start = self._engine.configure(self._settings)
         with (self._dir / "log.txt").open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+                start.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, **start.env},
+                start_new_session=True,
             )
-        host = "127.0.0.1" if self._bind == "0.0.0.0" else self._bind  # noqa: S104
-        end = time.monotonic() + _START_TIMEOUT_S
+        return self._settings.node is not None or self.wait_ready()
+
+    def wait_ready(self) -> bool:
+        """Wait until clients can connect; False where the process has ended, or is ended after the engine's START_S."""
+        end = time.monotonic() + self._engine.START_S
         while time.monotonic() < end:
-            if self._process.poll() is not None:
+            if self._process is None or self._process.poll() is not None:
                 return False
-            try:
-                # The last listener of the configuration is the last to be opened.
-                last = self.psk_port if self._psk else self.port
-                socket.create_connection((host, last), timeout=1).close()
+            if self._engine.ready(self._settings):
                 return True
-            except OSError:
-                # Nothing tells when a server of another process begins to listen; a short pause between tries.
-                time.sleep(0.02)
+            # Nothing tells when a server of another process begins to listen; a short pause between tries.
+            time.sleep(0.02)
         self._stop()
         return False
 
     def _check_port(self) -> None:
         # Asked before the start: a connection that is accepted must be accepted by our broker, not by another.
-        options = {"--port": self._wanted_port, **({"--psk-port": self._wanted_psk_port} if self._psk else {})}
+        options = {"--port": self._wanted_port, **({"--psk-port": self._wanted_psk_port} if self._settings.psk else {})}
         for option, port in options.items():
             with socket.socket() as s:
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    s.bind((self._bind, port))
+                    s.bind((self._settings.bind, port))
                 except OSError as e:
                     because, fix = (
-                        f"{self._bind}:{port}: {e.strerror}",
+                        f"{self._settings.bind}:{port}: {e.strerror}",
                         f"{option} 0, or another; --bind must be an address of this machine",
                     )
                     raise Failure("the broker cannot start there", because, fix) from None
@@ -323,8 +242,17 @@ class Broker:
         self._stop()
         self._wanted_port, self._wanted_psk_port = self.port, self.psk_port
         if cert and key:
-            self._files |= {"cert": cert.resolve(), "key": key.resolve()}
+            self._settings = dataclasses.replace(self._settings, cert=cert.resolve(), key=key.resolve())
         self.__enter__()
+
+    def ended(self) -> int | None:
+        """The exit code where it has ended, else None."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def log_file(self) -> Path:
+        """Where it logs to."""
+        return self._dir / "log.txt"
 
     def wait(self) -> int:
         """Wait until the broker ends by itself; returns its exit code."""

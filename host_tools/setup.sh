@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the virtual environment and, as root on Debian, installs the system packages that are absent.
-# Usage: setup.sh PYTHON VENV
+# Usage: setup.sh PYTHON VENV [tests]
+# tests: also what only the tests need, a browser among it.
 set -eu
 python=$1
 venv=$2
@@ -12,14 +13,17 @@ venv=$2
     exit 1
 }
 
-# Mosquitto, openssl and tshark serve the demo and the tests; without Mosquitto the embedded broker steps in.
-# Chromium and certutil serve the tests of the live page in a browser.
+# Mosquitto and openssl serve the demo; without Mosquitto the embedded broker steps in.
 missing=
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="mosquitto"
 command -v openssl >/dev/null || missing="$missing openssl"
-command -v tshark >/dev/null || missing="$missing tshark"
-command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
-command -v certutil >/dev/null || missing="$missing libnss3-tools"
+if [ "${3:-}" = tests ]; then
+    command -v tshark >/dev/null || missing="$missing tshark"
+    command -v nats-server >/dev/null || [ -x /usr/sbin/nats-server ] || missing="$missing nats-server"
+    # The live page in a browser, which trusts the CA by certutil.
+    command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
+    command -v certutil >/dev/null || missing="$missing libnss3-tools"
+fi
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -31,14 +35,20 @@ if [ -n "$missing" ]; then
             apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || \
                 echo "setup: could not install $package; try: apt-get install $package" >&2
         done
-        # The package starts a service of its own, which nothing here uses.
-        service mosquitto stop >/dev/null 2>&1 || true
+        # These packages start services of their own, which nothing here uses.
+        for service in mosquitto nats-server; do
+            case " $missing " in *" $service "*) ;; *) continue ;; esac
+            service "$service" stop >/dev/null 2>&1 || true
+            command -v systemctl >/dev/null && systemctl disable "$service" >/dev/null 2>&1 || true
+        done
     else
         echo "setup: absent: $missing; try: sudo apt-get install $missing (macOS: brew install $missing)" >&2
     fi
 fi
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+extras=sim,ble,broker,dashboard,flash
+[ "${3:-}" = tests ] && extras="$extras,parquet,dev"
 echo "setup: installing Python packages into $venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,ble,broker,dashboard,flash,parquet,dev]'
-touch "$venv/.ready"
+"$venv/bin/pip" install --quiet --disable-pip-version-check -c constraints.txt -e ".[$extras]"
+touch "$venv/.${3:-ready}"

@@ -1,0 +1,1 @@
+"""The brokers that Rootlet configures: one module each, all with the interface of `table.Engine`."""
