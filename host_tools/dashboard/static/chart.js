@@ -3,7 +3,7 @@
 import { points as series, text } from "./clean.js";
 import { el, keyed, put, setAttribute, setText, show, svg } from "./dom.js";
 import { timeTicks, valueTicks } from "./scale.js";
-import { count, moment, number, rough, unit, whole } from "./words.js";
+import { many, moment, number, rough, unit, whole } from "./words.js";
 
 const HIGH = 260;
 const MARGIN = { top: 12, right: 14, bottom: 30, left: 62 };
@@ -122,7 +122,7 @@ export class Chart {
     const say = (n) => `${rough(n)} ${unit(this.#what.unit)}`.trim();
     const range = RANGES.find(([hours]) => hours === this.#hours)[2];
     const parts = [
-      `The last ${range}, ${count(points.length)} points:`,
+      `The last ${range}, ${many(points.length, "point")}:`,
       `least ${say(least[1])} (${moment(least[0], now)}),`,
       `most ${say(most[3])} (${moment(most[0], now)}),`,
       `mean ${say(mean)},`,
