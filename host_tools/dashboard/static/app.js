@@ -101,9 +101,9 @@ function drawTotals() {
   const rate = told("rate", seen.rate) / 60;
   const rows = [
     ["online", count(told("online", seen.online)), ""],
-    ["offline", count(told("offline", seen.offline)), seen.offline ? "bad" : ""],
+    ["offline", count(told("offline", seen.offline)), told("offline", seen.offline) ? "bad" : ""],
     ["readings/s", number(rate >= 10 ? Math.round(rate) : Number(rate.toFixed(1))), ""],
-    ["in trouble", count(told("trouble", seen.trouble)), seen.trouble ? "bad" : ""],
+    ["in trouble", count(told("trouble", seen.trouble)), told("trouble", seen.trouble) ? "bad" : ""],
   ];
   const make = ([name]) => el("div", {}, el("dt", {}, name), el("dd"));
   keyed($("totals"), rows, (row) => row[0], make, (node, [, words, kind]) => {
