@@ -42,6 +42,7 @@ class Client:
 
     def _disconnected(self, *_: object) -> None:
         self.gone.set()
+        self.paho.disconnect()  # else it would connect again, and leaving would wait for that
         self._events.put("gone")
 
     def __enter__(self) -> Self:
