@@ -60,7 +60,8 @@ class Broker:
         sessions: sessions that outlive their connections outlive an orderly end of the broker too.
         devices: identities that may come in as devices; None: any of the CA, where the engine knows how.
         revoked: PEM file of the CA's CRL.
-        node, nodes: this machine and all of a cluster; `bind` and `port` are the node's then.
+        node, nodes, secret: this machine and all of a cluster; `bind` and `port` are the node's then. Entering waits
+            for the process alone: wait_ready() for the cluster.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Broker:
         revoked: Path | None = None,
         node: Node | None = None,
         nodes: Iterable[Node] = (),
+        secret: str = "",
     ) -> None:
         if home_assistant is not None and not _is_prefix(home_assistant):
             because = f"{home_assistant[:60]!r} is no prefix of topics of its own: letters, digits, '-', '_' and '/'"
@@ -118,6 +120,7 @@ class Broker:
             sessions=sessions,
             node=node,
             nodes=tuple(nodes),
+            secret=secret,
             psk=psk,
             psk_port=psk_port,
             key_log=key_log,

@@ -39,7 +39,7 @@ _PROFILE_FILE = "profile.json"
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate that was made: `kind` is "server" or "device"; `notes` say what a person should know."""
+    """A certificate that was made: `kind` is "server", "node" or "device"; `notes` say what a person should know."""
 
     kind: str
     name: str
@@ -99,10 +99,24 @@ class Authority:
         """
         san = x509_names.server_names(names, ips)
         life = Life(days, not_before, not_after, SERVER_DAYS)
-        use = ExtendedKeyUsageOID.SERVER_AUTH
+        use = (ExtendedKeyUsageOID.SERVER_AUTH,)
         kind = handshakes.PROFILES[self.profile].server if key_type is None else key_type
         key = new_host_key(kind) if host_only else new_key(kind)
         return self._issue("server", str(san[0].value), san, use=use, life=life, key=key, force=force)
+
+    def issue_node(
+        self, names: Iterable[str], ips: Iterable[str] = (), *, days: int | None = None, force: bool = False
+    ) -> Issued:
+        """A certificate for one machine of a cluster: serverAuth, and clientAuth for the other machines it calls.
+
+        Arguments as for issue_server. Brokers must not take it for a device's: its name is on no list of devices.
+        Raises: Failure.
+        """
+        san = x509_names.server_names(names, ips)
+        life = Life(days, None, None, SERVER_DAYS)
+        key = new_key(handshakes.PROFILES[self.profile].server)
+        use = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+        return self._issue("node", str(san[0].value), san, use=use, life=life, key=key, force=force)
 
     def issue_device(
         self,
@@ -118,7 +132,7 @@ class Authority:
         life = Life(days, not_before, not_after, DEVICE_DAYS)
         key = new_key(handshakes.PROFILES[self.profile].device if key_type is None else key_type)
         san = [x509_names.device_name(device_id)]
-        use = ExtendedKeyUsageOID.CLIENT_AUTH
+        use = (ExtendedKeyUsageOID.CLIENT_AUTH,)
         return self._issue("device", device_id, san, use=use, life=life, key=key, force=force)
 
     def sign_device(self, device_id: str, *, days: int | None = None) -> tuple[x509.Certificate, PrivateKey]:
@@ -126,7 +140,7 @@ class Authority:
         key = new_key(handshakes.PROFILES[self.profile].device)
         life = Life(days, None, None, DEVICE_DAYS)
         san = [x509_names.device_name(device_id)]
-        cert, _ = self._sign(device_id, san, use=ExtendedKeyUsageOID.CLIENT_AUTH, life=life, key=key)
+        cert, _ = self._sign(device_id, san, use=(ExtendedKeyUsageOID.CLIENT_AUTH,), life=life, key=key)
         return cert, key
 
     def _issue(
@@ -135,7 +149,7 @@ class Authority:
         name: str,
         san: list[x509.GeneralName],
         *,
-        use: x509.ObjectIdentifier,
+        use: tuple[x509.ObjectIdentifier, ...],
         life: Life,
         key: PrivateKey | HostKey,
         force: bool,
@@ -161,7 +175,7 @@ class Authority:
         name: str,
         san: list[x509.GeneralName],
         *,
-        use: x509.ObjectIdentifier,
+        use: tuple[x509.ObjectIdentifier, ...],
         life: Life,
         key: PrivateKey | HostKey,
     ) -> tuple[x509.Certificate, list[str]]:
@@ -174,7 +188,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             # Without keyEncipherment no TLS suite without forward secrecy can use this key.
             .add_extension(key_usage(ca=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(use), critical=False)
             .add_extension(x509.SubjectAlternativeName(san), critical=not list(subject))
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
             .sign(self.key, signature_hash(self.key))
@@ -327,6 +341,7 @@ def combinations(facts: dict[str, Any], directory: Path) -> handshakes.Combinati
     Args: facts: as `find` gives them, or Issued.facts. directory: the CA, if it is that one's.
     """
     kind = facts.get("kind") or ("ca" if facts["ca"] else "server" if "serverAuth" in facts["uses"] else "device")
+    kind = "server" if kind == "node" else kind  # to a board it is one
     try:
         cert, profile = ca_certificate(directory), profile_of(directory)
     except Failure:

@@ -33,9 +33,9 @@ def keep(port: int) -> int:
     """Keep a port mapper for as long as standard input is open; writes a line when it answers.
 
     One that answers already is another node's, and serves both. The last keeper ends it: `epmd -kill` does nothing
-    while a node is registered.
+    while a node is registered. The environment's ERL_EPMD_ADDRESS says where it listens, beside 127.0.0.1.
     """
-    ours = None if _answers(port) else _quiet("epmd", "-address", "127.0.0.1", "-port", str(port))
+    ours = None if _answers(port) else _quiet("epmd", "-port", str(port))
     end = time.monotonic() + _START_S
     while not _answers(port):
         if time.monotonic() > end:
@@ -48,11 +48,11 @@ def keep(port: int) -> int:
     while time.monotonic() < end and _answers(port):
         # A node that was killed is registered until the port mapper has seen its socket close.
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            asked = subprocess.run(["epmd", "-port", str(port), "-names"], capture_output=True, timeout=5)
+            asked = subprocess.run(["epmd", "-port", str(port), "-names"], capture_output=True, timeout=5, check=False)
             if asked.stdout.count(b"\nname "):
                 time.sleep(0.2)
                 continue
-            subprocess.run(["epmd", "-port", str(port), "-kill"], capture_output=True, timeout=5)
+            subprocess.run(["epmd", "-port", str(port), "-kill"], capture_output=True, timeout=5, check=False)
     if ours:
         ours.poll()
     return 0

@@ -40,7 +40,10 @@ _PROGRAMS = (
     "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
 )
 
-ready = accepts
+
+def ready(settings: Settings) -> bool:
+    """Whether clients can connect, and a cluster is one."""
+    return accepts(settings) and nodes.joined(settings)
 
 
 def find() -> str | None:
@@ -54,6 +57,7 @@ def refuse(settings: Settings) -> None:
     """Raise Failure for what RabbitMQ cannot do."""
     if settings.psk:
         raise no_shared_keys(NAME)
+    nodes.refuse(settings)
     if settings.mtls and settings.devices is None:
         because = "it lets in only who is in its list of users, and the list of devices is absent"
         raise Failure("RabbitMQ needs to know the devices", because, "rootlet broker --devices FILE", Exit.USAGE)
@@ -62,7 +66,7 @@ def refuse(settings: Settings) -> None:
         raise Failure("RabbitMQ is never open to all", because, "rootlet broker --engine rabbitmq --user", Exit.USAGE)
     for name in anybody_known(settings):
         if "." in name:
-            because = f"a '.' in {name[:60]!r} would part it into two levels of a topic, so that others could write there"
+            because = f"{name[:60]!r} has a '.', which parts the levels of a topic: another device could write there"
             raise Failure("RabbitMQ cannot tell that device from others", because, "an id without '.'", Exit.USAGE)
 
 
@@ -83,6 +87,7 @@ def configure(settings: Settings) -> Start:
     ]
     names = nodes.names(settings)
     files += names.files
+    program = find() or _PROGRAMS[0]
     env = {
         "HOME": str(home),
         "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
@@ -98,8 +103,9 @@ def configure(settings: Settings) -> Start:
         "RUNNING_UNDER_SYSTEMD": "true",
         **names.env,
     }
-    command = [sys.executable, "-m", "host_tools.engines.epmd", str(names.epmd_port), str(find() or "rabbitmq-server")]
-    return Start(command, env, files)
+    # On machines of their own, systemd ends the port mapper with the broker; here its keeper does.
+    keeper = [sys.executable, "-m", "host_tools.engines.epmd", str(names.epmd_port)] if names.here else []
+    return Start([*keeper, program], env, files)
 
 
 def _plain(settings: Settings) -> str:
@@ -139,18 +145,12 @@ def _plain(settings: Settings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def erlang(text: str) -> str:
-    r"""A text as an Erlang string; whatever is not plain ASCII goes as \x{…}."""
-    plain = (c if " " <= c <= "~" and c not in '"\\' else f"\\x{{{ord(c):x}}}" for c in text)
-    return f'"{"".join(plain)}"'
-
-
 def _advanced(settings: Settings, home: Path) -> str:
     # Paths go here: rabbitmq.conf has no way to write every character that a path may have.
     tls = [
-        f"{{cacertfile, {erlang(str(settings.ca))}}}",
-        f"{{certfile, {erlang(str(settings.cert))}}}",
-        f"{{keyfile, {erlang(str(settings.key))}}}",
+        f"{{cacertfile, {nodes.erlang(str(settings.ca))}}}",
+        f"{{certfile, {nodes.erlang(str(settings.cert))}}}",
+        f"{{keyfile, {nodes.erlang(str(settings.key))}}}",
         "{versions, ['tlsv1.2', 'tlsv1.3']}",
         "{honor_cipher_order, true}",
         "{secure_renegotiate, true}",
@@ -162,7 +162,7 @@ def _advanced(settings: Settings, home: Path) -> str:
         tls += nodes.revocation(settings)
     listed = ",\n   ".join(tls)
     return f"""[{{rabbit, [
-  {{load_definitions, {erlang(str(home / "definitions.json"))}}},
+  {{load_definitions, {nodes.erlang(str(home / "definitions.json"))}}},
   {{ssl_options, [
    {listed}
   ]}}

@@ -1,63 +1,158 @@
-"""The Erlang side of RabbitMQ: node names, the cookie, who may join, and TLS between nodes."""
+"""The Erlang side of RabbitMQ: node names, the cookie, who joins, and TLS between the nodes of a cluster.
+
+Sources: https://www.rabbitmq.com/docs/clustering, /docs/cluster-formation, /docs/networking, /docs/clustering-ssl.
+"""
 
 import contextlib
 import ipaddress
 import secrets
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_tools.engines.settings import Settings, private
+from host_tools.engines.settings import Node, Settings, private
+from host_tools.failure import Exit, Failure
 
-EPMD_PORT = 4369
+_EPMD_PORT = 4369
+_LOCAL_EPMD = range(20000, 32000)  # below the ports that the kernel gives away
 
 
 @dataclass(frozen=True)
 class Names:
-    """How a node is called and found: the environment of its start, and the files that it needs."""
+    """How a node is called and found: the environment of its start, and the files that it needs.
+
+    here: everything is bound to loopback on this machine, and so is the port mapper, which is ours.
+    """
 
     epmd_port: int
     env: dict[str, str]
+    here: bool
     files: list[Path] = field(default_factory=list)
 
 
-def _free_port() -> int:
-    from host_tools.broker import free_port
+def erlang(text: str) -> str:
+    r"""A text as an Erlang string; whatever is not plain ASCII goes as \x{…}."""
+    plain = (c if " " <= c <= "~" and c not in '"\\' else f"\\x{{{ord(c):x}}}" for c in text)
+    return f'"{"".join(plain)}"'
 
-    return free_port("127.0.0.1")
 
-
-def _is_loopback(address: str) -> bool:
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(address).is_loopback
-    return address == "localhost"
+        return ipaddress.ip_address(address)
+    return None
+
+
+def _is_ip(node: Node) -> bool:
+    return _ip(node.address) is not None
+
+
+def refuse(settings: Settings) -> None:
+    """Raise Failure for nodes that Erlang could not call by name."""
+    because = ""
+    if any(":" in node.address for node in settings.nodes):
+        because = "Erlang has no node names with IPv6 addresses"
+    elif len({"." in node.address for node in settings.nodes}) > 1:
+        because = "some hosts have a domain and some have none; Erlang takes either"
+    elif settings.nodes and any(c.isspace() for c in str(settings.directory)):
+        because = f"{settings.directory} has a space in it, which Erlang's command line parts"
+    if because:
+        raise Failure("RabbitMQ cannot make that cluster", because, "other hosts or another folder", Exit.USAGE)
 
 
 def cookie(settings: Settings) -> Path:
-    """The secret that nodes show each other; one that is there is kept."""
+    """The secret that nodes show each other; of a node alone, one that is there is kept."""
     path = settings.directory / ".erlang.cookie"
-    if not path.exists():
-        return private(settings, path.name, secrets.token_hex(32))
+    if settings.node or not path.exists():
+        return private(settings, path.name, settings.secret or secrets.token_hex(32))
     path.chmod(0o600)
     return path
 
 
+def node_name(node: Node) -> str:
+    """What Erlang calls it."""
+    return f"{node.name}@{node.address}"
+
+
 def names(settings: Settings) -> Names:
-    """A node alone is bound to loopback, at ports found free."""
-    epmd_port, port = _free_port(), _free_port()
-    env = {
-        "RABBITMQ_USE_LONGNAME": "true",
-        "RABBITMQ_NODENAME": "rootlet@127.0.0.1",
+    """A node alone is bound to loopback, at ports found free; a node of a cluster to its address."""
+    from host_tools.broker import free_port
+
+    node = settings.node
+    if node is None:
+        env = _env("rootlet@127.0.0.1", free_port("127.0.0.1"), "127.0.0.1")
+        epmd_port = free_port("127.0.0.1")
+        return Names(epmd_port, env | {"ERL_EPMD_PORT": str(epmd_port), "ERL_EPMD_ADDRESS": "127.0.0.1"}, here=True)
+    addresses = [_ip(other.address) for other in settings.nodes]
+    here = all(address and address.is_loopback for address in addresses)
+    epmd_port = _EPMD_PORT
+    if here:  # one port mapper for all, and for no other cluster
+        told = " ".join(f"{node_name(other)}:{other.cluster_port}" for other in settings.nodes)
+        epmd_port = _LOCAL_EPMD[zlib.crc32(told.encode()) % len(_LOCAL_EPMD)]
+    options = private(settings, "inter-node-tls.config", _between(settings, node))
+    tls = f"-proto_dist inet_tls -ssl_dist_optfile {options}"
+    env = _env(node_name(node), node.cluster_port, node.address if _ip(node.address) else None, tls)
+    env["ERL_EPMD_PORT"] = str(epmd_port)
+    if here:
+        env["ERL_EPMD_ADDRESS"] = ",".join(other.address for other in settings.nodes)
+    elif _ip(node.address):
+        env["ERL_EPMD_ADDRESS"] = node.address
+    return Names(epmd_port, env, here, [options])
+
+
+def _env(name: str, port: int, bind: str | None, more: str = "") -> dict[str, str]:
+    arguments = [more] if more else []
+    if bind:
+        arguments.append(f"-kernel inet_dist_use_interface {{{bind.replace('.', ',')}}}")
+    return {
+        "RABBITMQ_USE_LONGNAME": "true" if "." in name else "false",
+        "RABBITMQ_NODENAME": name,
         "RABBITMQ_DIST_PORT": str(port),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-        "ERL_EPMD_PORT": str(epmd_port),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(arguments),
     }
-    return Names(epmd_port, env)
+
+
+def _between(settings: Settings, node: Node) -> str:
+    """Options of TLS between nodes: both ends show a certificate of the CA, and the cookie says who is a node.
+
+    Erlang compares the host of a node's name with the names of the certificate, but takes an address for a name, and so
+    never finds it. There, any certificate of the CA for servers passes; no device has one.
+    """
+    common = [
+        f"{{cacertfile, {erlang(str(settings.ca))}}}",
+        f"{{certfile, {erlang(str(node.cert))}}}",
+        f"{{keyfile, {erlang(str(node.key))}}}",
+        "{verify, verify_peer}",
+        "{depth, 3}",
+        "{versions, ['tlsv1.3', 'tlsv1.2']}",
+    ]
+    server = ", ".join([*common, "{fail_if_no_peer_cert, true}"])
+    client = ", ".join([*common, *(["{server_name_indication, disable}"] if any(map(_is_ip, settings.nodes)) else [])])
+    return f"[{{server, [{server}]}},\n {{client, [{client}]}}].\n"
 
 
 def formation(settings: Settings) -> list[str]:
     """The lines of rabbitmq.conf that name the nodes of a cluster."""
-    return []
+    if not settings.nodes:
+        return []
+    return [
+        "cluster_formation.peer_discovery_backend = classic_config",
+        *(f"cluster_formation.classic_config.nodes.{i} = {node_name(n)}" for i, n in enumerate(settings.nodes, 1)),
+        f"cluster_formation.target_cluster_size_hint = {len(settings.nodes)}",
+        # Fewer than half stop serving, so that there are never two clusters that both say yes.
+        "cluster_partition_handling = pause_minority",
+    ]
+
+
+def joined(settings: Settings) -> bool:
+    """Whether this node knows all the others: one that found nobody would serve alone."""
+    if settings.node is None:
+        return True
+    own = node_name(settings.node)
+    try:
+        known = (settings.directory / "data" / own / "cluster_nodes.config").read_text()
+    except (OSError, ValueError):
+        return False
+    return all(f"'{node_name(node)}'" in known for node in settings.nodes)
 
 
 def revocation(settings: Settings) -> list[str]:

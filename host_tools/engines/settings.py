@@ -44,6 +44,7 @@ class Settings:
         sessions: sessions and retained messages outlive an end of the broker.
         directory: folder of its own for what the engine writes; it exists.
         node, nodes: this machine and all of a cluster; None and empty: one machine alone.
+        secret: what the nodes of a cluster know beside their certificates, the same on each.
         psk: folder of `rootlet psk` for a second listener at psk_port. key_log: file for the secrets of connections.
     """
 
@@ -63,6 +64,7 @@ class Settings:
     sessions: bool = False
     node: Node | None = None
     nodes: tuple[Node, ...] = ()
+    secret: str = field(default="", repr=False)
     psk: Path | None = None
     psk_port: int = 0
     key_log: Path | None = None
@@ -98,6 +100,13 @@ def accepts(settings: Settings) -> bool:
     except OSError:
         return False
     return True
+
+
+def listed(settings: Settings) -> tuple[str, ...]:
+    """The devices for an engine that needs a list: those of the settings, else all issued by the CA and not revoked."""
+    from host_tools import revocation
+
+    return revocation.listed(settings.ca.parent) if settings.devices is None else settings.devices
 
 
 def no_cluster(name: str) -> Failure:

@@ -1,0 +1,168 @@
+"""Taking certificates back: the CA's signed list of those that are revoked (CRL, RFC 5280 section 5).
+
+Beside `ca.crl.pem` the folder `revoked` keeps a copy of each certificate, by serial number: the list has no names, and
+some brokers know names alone.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from host_tools import certinfo
+from host_tools.ca import Authority, ca_certificate, find
+from host_tools.failure import Exit, Failure
+from host_tools.safe_write import File, make_directory, write_all
+from host_tools.x509_build import signature_hash
+
+REASONS = {
+    "unspecified": x509.ReasonFlags.unspecified,
+    "key-compromise": x509.ReasonFlags.key_compromise,
+    "superseded": x509.ReasonFlags.superseded,
+    "cessation": x509.ReasonFlags.cessation_of_operation,
+}
+_MOST_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """A certificate that was taken back: name (its CN), serial number, reason and when."""
+
+    name: str
+    serial: int
+    reason: str
+    when: datetime
+
+
+def crl_file(directory: Path) -> Path:
+    """Where a CA's list is."""
+    return directory / "ca.crl.pem"
+
+
+def existing(directory: Path) -> Path | None:
+    """The CA's list, or None where nothing was ever revoked."""
+    path = crl_file(directory)
+    return path if path.exists() else None
+
+
+def read(path: Path, issuer: x509.Certificate | None = None) -> x509.CertificateRevocationList:
+    """A list from a PEM file. Args: issuer: the CA that must have signed it. Raises Failure."""
+    try:
+        with path.open("rb") as stream:
+            found = x509.load_pem_x509_crl(stream.read(_MOST_BYTES))
+        if issuer is not None and not found.is_signature_valid(issuer.public_key()):  # type: ignore[arg-type]
+            raise ValueError("it is not signed by this CA")
+    except (OSError, ValueError, TypeError) as error:
+        because = (error.strerror if isinstance(error, OSError) else None) or str(error)[:120] or "it is no PEM CRL"
+        raise Failure(
+            f"cannot use the list of revoked certificates {path}", because, "restore it from a backup"
+        ) from None
+    return found
+
+
+def serials(path: Path) -> frozenset[int]:
+    """The serial numbers of a list. Raises Failure."""
+    return frozenset(entry.serial_number for entry in read(path))
+
+
+def common_name(cert: x509.Certificate) -> str:
+    """The identity at a broker, or "" where the subject has none."""
+    names = cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else ""
+
+
+def revoke(authority: Authority, what: str, reason: str = "unspecified") -> Revoked:
+    """Put a certificate onto the CA's list.
+
+    Args: what: a name as `find` takes it, or a file. reason: a key of REASONS.
+    Raises: Failure where it is not the CA's, is the CA itself, or is on the list already.
+    """
+    if reason not in REASONS:
+        raise Failure(
+            f"{reason[:40]!r} is no reason", f"it is one of {', '.join(REASONS)}", "--reason superseded", Exit.USAGE
+        )
+    cert = certinfo.read_certificates(Path(find(what, authority.directory)[0]["file"]))[0]
+    name = common_name(cert) or what
+    if cert.serial_number == authority.cert.serial_number or not _issued_by(cert, authority.cert):
+        because = "a CA cannot revoke itself" if cert == authority.cert else "another CA has issued it"
+        raise Failure(f"{name} cannot be revoked here", because, "rootlet ca list", Exit.USAGE)
+    now = datetime.now(UTC).replace(microsecond=0)
+    path = crl_file(authority.directory)
+    before = list(read(path, authority.cert)) if path.exists() else []
+    if any(entry.serial_number == cert.serial_number for entry in before):
+        raise Failure(
+            f"{name} is revoked already", f"serial number {cert.serial_number:x}", "rootlet ca list", Exit.USAGE
+        )
+    entry = x509.RevokedCertificateBuilder().serial_number(cert.serial_number).revocation_date(now)
+    if reason != "unspecified":  # RFC 5280 section 5.3.1: absent instead of unspecified
+        entry = entry.add_extension(x509.CRLReason(REASONS[reason]), critical=False)
+    folder = authority.directory / "revoked"
+    make_directory(folder)
+    files = [
+        File(folder / f"{cert.serial_number:x}.crt.pem", cert.public_bytes(Encoding.PEM)),
+        File(path, _signed(authority, [*before, entry.build()], now)),
+    ]
+    write_all(files, force=True, keep_backup=False)
+    return Revoked(name, cert.serial_number, reason, now)
+
+
+def _issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        cert.verify_directly_issued_by(issuer)
+    except Exception:
+        return False
+    return True
+
+
+def _signed(authority: Authority, entries: list[x509.RevokedCertificate], now: datetime) -> bytes:
+    number = 1
+    if (path := existing(authority.directory)) is not None:
+        found = read(path).extensions.get_extension_for_class(x509.CRLNumber)
+        number = found.value.crl_number + 1
+    ski = authority.cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.cert.subject)
+        .last_update(now - timedelta(minutes=5))  # a broker whose clock is a little behind must take it, too
+        # It is handed over by hand, and OpenSSL refuses every client once a list is out of date: as long as the CA.
+        .next_update(authority.cert.not_valid_after_utc)
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
+    )
+    for entry in entries:
+        made = made.add_revoked_certificate(entry)
+    return made.sign(authority.key, signature_hash(authority.key)).public_bytes(Encoding.PEM)
+
+
+def revoked(directory: Path) -> list[Revoked]:
+    """What a CA has taken back, the oldest first. Raises Failure for a list that is damaged or not the CA's."""
+    path = existing(directory)
+    if path is None:
+        return []
+    found = []
+    for entry in read(path, ca_certificate(directory)):
+        copy = directory / "revoked" / f"{entry.serial_number:x}.crt.pem"
+        name = common_name(certinfo.read_certificates(copy)[0]) if copy.exists() else ""
+        try:
+            flag = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        except x509.ExtensionNotFound:
+            flag = x509.ReasonFlags.unspecified
+        reason = next((word for word, known in REASONS.items() if known == flag), flag.value)
+        found.append(Revoked(name, entry.serial_number, reason, entry.revocation_date_utc))
+    return found
+
+
+def listed(directory: Path) -> tuple[str, ...]:
+    """The names of the device certificates that a CA has issued and not revoked, sorted.
+
+    A name of which any certificate is revoked is left out, also where a new one was issued: who knows devices by name
+    cannot tell the two apart.
+    """
+    gone = {entry.name for entry in revoked(directory)}
+    names = set()
+    for path in (directory / "issued").glob("device-*.crt.pem"):
+        names.add(common_name(certinfo.read_certificates(path)[0]))
+    return tuple(sorted(names - gone - {""}))
