@@ -30,7 +30,7 @@ LIMITS = (
     "at most 64 MB wait for one subscriber, then the oldest are dropped; a session is forgotten after a day away",
     "a client takes over the connection of another with its client id, as long as its own certificate is good",
 )
-START_S = 90.0
+START_S = 60.0
 VHOST = "rootlet"
 _QUEUE_BYTES = 64 << 20
 _SESSION_MS = 24 * 3600 * 1000

@@ -42,8 +42,17 @@ def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return None
 
 
-def _is_ip(node: Node) -> bool:
-    return _ip(node.address) is not None
+def _host(node: Node) -> str:
+    """The host in its name: Erlang compares it with the names of the certificate, but never with addresses there."""
+    return node.name if _ip(node.address) else node.address
+
+
+def _hosts_file(nodes: tuple[Node, ...]) -> str:
+    """Erlang's own table of hosts, for nodes that are known by address (https://www.erlang.org/doc/apps/erts/inet_cfg.html)."""
+    lines = [
+        f"{{host, {{{node.address.replace('.', ',')}}}, [{erlang(node.name)}]}}.\n" for node in nodes if _ip(node.address)
+    ]
+    return "".join(lines) + "{lookup, [file, native]}.\n"
 
 
 def refuse(settings: Settings) -> None:
@@ -51,7 +60,7 @@ def refuse(settings: Settings) -> None:
     because = ""
     if any(":" in node.address for node in settings.nodes):
         because = "Erlang has no node names with IPv6 addresses"
-    elif len({"." in node.address for node in settings.nodes}) > 1:
+    elif len({"." in _host(node) for node in settings.nodes}) > 1:
         because = "some hosts have a domain and some have none; Erlang takes either"
     elif settings.nodes and any(c.isspace() for c in str(settings.directory)):
         because = f"{settings.directory} has a space in it, which Erlang's command line parts"
@@ -70,7 +79,7 @@ def cookie(settings: Settings) -> Path:
 
 def node_name(node: Node) -> str:
     """What Erlang calls it."""
-    return f"{node.name}@{node.address}"
+    return f"{node.name}@{_host(node)}"
 
 
 def names(settings: Settings) -> Names:
@@ -90,13 +99,15 @@ def names(settings: Settings) -> Names:
         epmd_port = _LOCAL_EPMD[zlib.crc32(told.encode()) % len(_LOCAL_EPMD)]
     options = private(settings, "inter-node-tls.config", _between(settings, node))
     tls = f"-proto_dist inet_tls -ssl_dist_optfile {options}"
+    hosts = private(settings, "hosts.config", _hosts_file(settings.nodes))
     env = _env(node_name(node), node.cluster_port, node.address if _ip(node.address) else None, tls)
+    env["ERL_INETRC"] = str(hosts)
     env["ERL_EPMD_PORT"] = str(epmd_port)
     if here:
         env["ERL_EPMD_ADDRESS"] = ",".join(other.address for other in settings.nodes)
     elif _ip(node.address):
         env["ERL_EPMD_ADDRESS"] = node.address
-    return Names(epmd_port, env, here, [options])
+    return Names(epmd_port, env, here, [options, hosts])
 
 
 def _env(name: str, port: int, bind: str | None, more: str = "") -> dict[str, str]:
@@ -114,8 +125,7 @@ def _env(name: str, port: int, bind: str | None, more: str = "") -> dict[str, st
 def _between(settings: Settings, node: Node) -> str:
     """Options of TLS between nodes: both ends show a certificate of the CA, and the cookie says who is a node.
 
-    Erlang compares the host of a node's name with the names of the certificate, but takes an address for a name, and so
-    never finds it. There, any certificate of the CA for servers passes; no device has one.
+    The certificate must name the host of the node's name, too.
     """
     common = [
         f"{{cacertfile, {erlang(str(settings.ca))}}}",
@@ -126,8 +136,7 @@ def _between(settings: Settings, node: Node) -> str:
         "{versions, ['tlsv1.3', 'tlsv1.2']}",
     ]
     server = ", ".join([*common, "{fail_if_no_peer_cert, true}"])
-    client = ", ".join([*common, *(["{server_name_indication, disable}"] if any(map(_is_ip, settings.nodes)) else [])])
-    return f"[{{server, [{server}]}},\n {{client, [{client}]}}].\n"
+    return f"[{{server, [{server}]}},\n {{client, [{', '.join(common)}]}}].\n"
 
 
 def formation(settings: Settings) -> list[str]:
