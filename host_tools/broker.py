@@ -14,7 +14,7 @@ from typing import Self
 
 from host_tools import limits
 from host_tools.engines import table
-from host_tools.engines.settings import Node, Settings
+from host_tools.engines.settings import Node, Settings, free_port
 from host_tools.failure import Exit, Failure
 from host_tools.paths import ROOT
 from host_tools.safe_write import make_directory
@@ -26,14 +26,6 @@ _TRIES = 3
 def choose(engine: str) -> str:
     """The broker to use, by name. Raises Failure where the one asked for is not installed."""
     return table.choose(engine).NAME
-
-
-def free_port(bind: str) -> int:
-    """A TCP port that nobody listens on at that address just now."""
-    with socket.socket() as s:
-        s.bind((bind, 0))
-        port: int = s.getsockname()[1]
-        return port
 
 
 def _is_prefix(text: str) -> bool:

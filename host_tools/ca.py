@@ -135,10 +135,17 @@ class Authority:
         use = (ExtendedKeyUsageOID.CLIENT_AUTH,)
         return self._issue("device", device_id, san, use=use, life=life, key=key, force=force)
 
-    def sign_device(self, device_id: str, *, days: int | None = None) -> tuple[x509.Certificate, PrivateKey]:
+    def sign_device(
+        self,
+        device_id: str,
+        *,
+        days: int | None = None,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> tuple[x509.Certificate, PrivateKey]:
         """As issue_device, but nothing is written: the certificate and its key. Raises Failure."""
         key = new_key(handshakes.PROFILES[self.profile].device)
-        life = Life(days, None, None, DEVICE_DAYS)
+        life = Life(days, not_before, not_after, DEVICE_DAYS)
         san = [x509_names.device_name(device_id)]
         cert, _ = self._sign(device_id, san, use=(ExtendedKeyUsageOID.CLIENT_AUTH,), life=life, key=key)
         return cert, key

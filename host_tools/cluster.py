@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from host_tools import certinfo
-from host_tools.broker import Broker, free_port
+from host_tools.broker import Broker
 from host_tools.ca import Authority
 from host_tools.engines import table
-from host_tools.engines.settings import Node, Settings
+from host_tools.engines.settings import Node, Settings, free_port
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import PRIVATE, File, make_directory, write_all
 
@@ -155,7 +155,7 @@ After=network-online.target
 User=rootlet-broker
 WorkingDirectory={target}
 {environment}ExecStart={command}
-Restart=always
+{after}Restart=always
 RestartSec=2
 LimitNOFILE=1048576
 NoNewPrivileges=yes
@@ -219,7 +219,10 @@ def write(
         environment = "".join(f"Environment={name}={value}\n" for name, value in start.env.items())
         program = shutil.which(start.command[0]) or f"/usr/sbin/{found.NAME}"
         command = " ".join([program, *start.command[1:]])
-        unit = _UNIT.format(engine=engine, name=node.name, target=TARGET, environment=environment, command=command)
+        after = f"ExecStartPost={' '.join(start.after)}\n" if start.after else ""
+        unit = _UNIT.format(
+            engine=engine, name=node.name, target=TARGET, environment=environment, command=command, after=after
+        )
         texts = {path: path.read_text() for path in start.files} | {folder / "rootlet-broker.service": unit}
         # Written for this folder, meant for that one.
         files = [File(path, text.replace(str(folder), TARGET).encode(), PRIVATE) for path, text in texts.items()]

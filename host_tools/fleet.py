@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -107,6 +107,7 @@ class Fleet:
     Args:
         identities: device id to the PEM file of its certificate and key (fleet_certs.issue).
         host, port: the broker, by a name or address in its certificate. ca: PEM file of the CA that issued that.
+        brokers: more of them, to which devices fail over; the first ones are spread over all. mqtt: more settings.
         every_s: seconds between two readings of a device. processes: Python processes they are spread over.
         boot: number of this start, in each reading. drain_s: seconds that devices have at the end for what is not
             acknowledged yet.
@@ -124,6 +125,8 @@ class Fleet:
         processes: int = 2,
         boot: int = 1,
         drain_s: float = 20,
+        brokers: Sequence[tuple[str, int]] = (),
+        mqtt: dict[str, Any] | None = None,
     ) -> None:
         count = len(identities)
         if not 0 < count <= MOST or not 0 < processes <= count:
@@ -137,12 +140,15 @@ class Fleet:
         self._workers: list[_Worker] = []
         common = {
             "ca": str(ca.resolve()),
-            "settings": settings(host, port),
+            "settings": settings(host, port, brokers, mqtt),
             "every_s": every_s,
             "boot": boot,
             "drain_s": drain_s,
         }
-        rows = [[name, str(path.resolve()), i / _A_SECOND] for i, (name, path) in enumerate(identities.items())]
+        rows = [
+            [name, str(path.resolve()), i / _A_SECOND, i % (1 + len(brokers))]
+            for i, (name, path) in enumerate(identities.items())
+        ]
         self._jobs = [{**common, "devices": rows[i::processes]} for i in range(processes)]
 
     def __enter__(self) -> Self:
@@ -219,7 +225,9 @@ _REPORTED = (
 )  # fmt: skip
 
 
-def settings(host: str, port: int) -> dict[str, Any]:
+def settings(
+    host: str, port: int, brokers: Sequence[tuple[str, int]] = (), mqtt: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """A configuration as on a board, with the firmware's defaults. Raises Failure for what a board would refuse."""
     from rootlet import config
     from rootlet.errors import RootletError
@@ -230,7 +238,12 @@ def settings(host: str, port: int) -> dict[str, Any]:
                 {
                     "device": "sim",
                     "wifi": {"networks": [{"ssid": "sim"}], "country": "XX"},
-                    "mqtt": {"host": host, "port": port},
+                    "mqtt": {
+                        "host": host,
+                        "port": port,
+                        "brokers": [{"host": other, "port": at} for other, at in brokers],
+                        **(mqtt or {}),
+                    },
                     "sensors": [{"kind": "internal_temperature", "name": "chip"}],
                 }
             )

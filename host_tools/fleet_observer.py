@@ -22,9 +22,10 @@ class Observer:
     """Subscribes to rootlet/# with a session that outlives its connections. Keeps numbers only, as ranges.
 
     Args: host, port, ca, cert, key: as for watch.Watcher; cert's name must be allowed to read everything.
+        name: of the session, the MQTT client id.
     """
 
-    def __init__(self, host: str, port: int, ca: Path, cert: Path, key: Path) -> None:
+    def __init__(self, host: str, port: int, ca: Path, cert: Path, key: Path, name: str = "fleet-observer") -> None:
         self._place = (host, port)
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, int], list[list[int]]] = {}
@@ -32,7 +33,7 @@ class Observer:
         self._twice = 0
         self._subscribed = threading.Event()
         self._came = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="fleet-observer", clean_session=False)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
         context = ssl.create_default_context(cafile=str(ca))
         context.load_cert_chain(cert, key, password="")
         self._client.tls_set_context(context)
@@ -95,10 +96,12 @@ class Observer:
                 absent += [(device, n) for n in numbers(ranges) if not any(a <= n < b for a, b in seen)]
         return absent
 
-    def settled(self, acked: dict[str, list[list[int]]], boot: int, timeout_s: float = 15) -> dict[str, Any]:
-        """facts(), as soon as nothing is missing, or nothing has come for two seconds, or the time is over."""
+    def settled(
+        self, acked: dict[str, list[list[int]]], boot: int, timeout_s: float = 15, quiet_s: float = 2
+    ) -> dict[str, Any]:
+        """facts(), as soon as nothing is missing, or nothing has come for `quiet_s`, or the time is over."""
         end = time.monotonic() + timeout_s
-        while self.missing(acked, boot) and time.monotonic() < end and self._came.wait(2):
+        while self.missing(acked, boot) and time.monotonic() < end and self._came.wait(quiet_s):
             self._came.clear()
             time.sleep(0.1)  # not a whole comparison for each message
         return self.facts(acked, boot)

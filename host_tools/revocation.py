@@ -65,7 +65,7 @@ def read(path: Path, issuer: x509.Certificate | None = None) -> x509.Certificate
 
 def serials(path: Path) -> frozenset[int]:
     """The serial numbers of a list. Raises Failure."""
-    return frozenset(entry.serial_number for entry in read(path))
+    return frozenset(line.serial_number for line in read(path))
 
 
 def common_name(cert: x509.Certificate) -> str:
@@ -91,19 +91,16 @@ def revoke(authority: Authority, what: str, reason: str = "unspecified") -> Revo
         raise Failure(f"{name} cannot be revoked here", because, "rootlet ca list", Exit.USAGE)
     now = datetime.now(UTC).replace(microsecond=0)
     path = crl_file(authority.directory)
-    before = list(read(path, authority.cert)) if path.exists() else []
-    if any(entry.serial_number == cert.serial_number for entry in before):
+    before = entries(authority.directory)
+    if any(line.serial_number == cert.serial_number for line in before):
         raise Failure(
             f"{name} is revoked already", f"serial number {cert.serial_number:x}", "rootlet ca list", Exit.USAGE
         )
-    entry = x509.RevokedCertificateBuilder().serial_number(cert.serial_number).revocation_date(now)
-    if reason != "unspecified":  # RFC 5280 section 5.3.1: absent instead of unspecified
-        entry = entry.add_extension(x509.CRLReason(REASONS[reason]), critical=False)
     folder = authority.directory / "revoked"
     make_directory(folder)
     files = [
         File(folder / f"{cert.serial_number:x}.crt.pem", cert.public_bytes(Encoding.PEM)),
-        File(path, _signed(authority, [*before, entry.build()], now)),
+        File(path, signed(authority, [*before, entry(cert.serial_number, now, reason)])),
     ]
     write_all(files, force=True, keep_backup=False)
     return Revoked(name, cert.serial_number, reason, now)
@@ -117,7 +114,23 @@ def _issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def _signed(authority: Authority, entries: list[x509.RevokedCertificate], now: datetime) -> bytes:
+def entries(directory: Path) -> list[x509.RevokedCertificate]:
+    """What stands on a CA's list. Raises Failure for one that is damaged or not the CA's."""
+    path = existing(directory)
+    return [] if path is None else list(read(path, ca_certificate(directory)))
+
+
+def entry(serial: int, when: datetime, reason: str = "unspecified") -> x509.RevokedCertificate:
+    """A line of a list. Args: reason: a key of REASONS."""
+    made = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when)
+    if reason != "unspecified":  # RFC 5280 section 5.3.1: absent instead of unspecified
+        made = made.add_extension(x509.CRLReason(REASONS[reason]), critical=False)
+    return made.build()
+
+
+def signed(authority: Authority, lines: list[x509.RevokedCertificate]) -> bytes:
+    """The CA's next list, PEM."""
+    now = datetime.now(UTC).replace(microsecond=0)
     number = 1
     if (path := existing(authority.directory)) is not None:
         found = read(path).extensions.get_extension_for_class(x509.CRLNumber)
@@ -132,26 +145,23 @@ def _signed(authority: Authority, entries: list[x509.RevokedCertificate], now: d
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), critical=False)
     )
-    for entry in entries:
-        made = made.add_revoked_certificate(entry)
+    for line in lines:
+        made = made.add_revoked_certificate(line)
     return made.sign(authority.key, signature_hash(authority.key)).public_bytes(Encoding.PEM)
 
 
 def revoked(directory: Path) -> list[Revoked]:
     """What a CA has taken back, the oldest first. Raises Failure for a list that is damaged or not the CA's."""
-    path = existing(directory)
-    if path is None:
-        return []
     found = []
-    for entry in read(path, ca_certificate(directory)):
-        copy = directory / "revoked" / f"{entry.serial_number:x}.crt.pem"
+    for line in entries(directory):
+        copy = directory / "revoked" / f"{line.serial_number:x}.crt.pem"
         name = common_name(certinfo.read_certificates(copy)[0]) if copy.exists() else ""
         try:
-            flag = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+            flag = line.extensions.get_extension_for_class(x509.CRLReason).value.reason
         except x509.ExtensionNotFound:
             flag = x509.ReasonFlags.unspecified
         reason = next((word for word, known in REASONS.items() if known == flag), flag.value)
-        found.append(Revoked(name, entry.serial_number, reason, entry.revocation_date_utc))
+        found.append(Revoked(name, line.serial_number, reason, line.revocation_date_utc))
     return found
 
 
@@ -161,7 +171,7 @@ def listed(directory: Path) -> tuple[str, ...]:
     A name of which any certificate is revoked is left out, also where a new one was issued: who knows devices by name
     cannot tell the two apart.
     """
-    gone = {entry.name for entry in revoked(directory)}
+    gone = {one.name for one in revoked(directory)}
     names = set()
     for path in (directory / "issued").glob("device-*.crt.pem"):
         names.add(common_name(certinfo.read_certificates(path)[0]))

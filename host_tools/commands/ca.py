@@ -155,9 +155,13 @@ def list_(directory: Dir = HERE, as_json: Json = False) -> None:
 
     Example: rootlet ca list --json
     """
-    from host_tools import ca, certinfo
+    from host_tools import ca, certinfo, revocation
 
+    gone = {f"{entry.serial:x}": entry for entry in revocation.revoked(directory)}
     entries = ca.entries(directory)
+    for entry in entries:
+        if found := gone.get(entry["serial"]):
+            entry |= {"status": "revoked", "revoked": {"reason": found.reason, "when": found.when.isoformat()}}
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
         return
@@ -167,6 +171,31 @@ def list_(directory: Dir = HERE, as_json: Json = False) -> None:
             f"{entry['kind']:<6}  {entry['name']:<24}  until {entry['not_after'][:10]} ({entry['status']})  "
             f"{entry['key']:<8}  {entry['der_bytes']:>5} B  {entry['sha256'][:16]}  {names}"
         )
+
+
+@app.command()
+def revoke(
+    *,
+    what: Annotated[str, typer.Argument(metavar="ID|FILE", help="A device id, a name from `list`, or a file.")],
+    reason: Annotated[
+        str, typer.Option("--reason", help="unspecified, key-compromise, superseded or cessation.")
+    ] = "unspecified",
+    directory: Dir = HERE,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Take a certificate back: it goes onto the CA's signed list, which `rootlet broker` gives to its broker.
+
+    A broker that runs has to be started again; elsewhere, copy the list there first. Nothing takes this back.
+
+    Example: rootlet ca revoke pico-1 --reason key-compromise
+    """
+    from host_tools import revocation
+
+    made = revocation.revoke(_authority(directory, passphrase_file), what, reason)
+    path = revocation.crl_file(directory)
+    typer.echo(f"revoked      {made.name}, serial number {made.serial:x} ({made.reason})")
+    typer.echo(f"file         {path} ({len(revocation.serials(path))} certificates; as long as the CA lives)")
+    typer.echo("next         start the broker again: rootlet broker")
 
 
 @app.command()

@@ -44,6 +44,8 @@ def configure(settings: Settings) -> Start:
         "mtls": settings.mtls,
         "observers": settings.observers,
         "operators": settings.operators,
+        "devices": settings.devices,
+        "revoked": str(settings.revoked) if settings.revoked else None,
         "users": settings.users,
         "home_assistant": settings.home_assistant,
         "key_log": str(settings.key_log.resolve()) if settings.key_log else None,

@@ -34,9 +34,11 @@ class Identity(BaseAuthPlugin):
 
     @dataclass
     class Config:
-        """mtls: certificates are required. users: user to password, for brokers without mutual TLS."""
+        """mtls: certificates are required; names: the identities that may come in, or None for all of the CA.
+        users: user to password, for brokers without mutual TLS."""
 
         mtls: bool = True
+        names: list[str] | None = None
         users: dict[str, str] = field(default_factory=dict)
 
     config: Config
@@ -46,7 +48,8 @@ class Identity(BaseAuthPlugin):
         if self.config.mtls:
             der = session.ssl_object.getpeercert(binary_form=True) if session.ssl_object else None
             session.username = common_name(der) if der else None
-            return session.username is not None
+            known = self.config.names is None or session.username in self.config.names
+            return session.username is not None and known
         if not self.config.users:
             return True
         expected = self.config.users.get(session.username or "")
@@ -100,6 +103,7 @@ class Broker(AmqttBroker):
 
     require_certificate = True
     key_log: str | None = None
+    revoked: str | None = None
 
     @staticmethod
     def _create_ssl_context(listener: ListenerConfig) -> ssl.SSLContext:
@@ -109,6 +113,9 @@ class Broker(AmqttBroker):
         if Broker.require_certificate:
             context.load_verify_locations(str(listener.cafile))
             context.verify_mode = ssl.CERT_REQUIRED
+            if Broker.revoked:
+                context.load_verify_locations(Broker.revoked)
+                context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         if Broker.key_log:
             context.keylog_filename = Broker.key_log
         return context
@@ -124,11 +131,14 @@ class Broker(AmqttBroker):
 async def serve(settings: dict[str, Any]) -> None:
     """Run until SIGTERM or SIGINT.
 
-    Args: settings: bind, port, cert, key, ca, mtls, observers, operators, users, home_assistant, key_log (a
-        file or None; for captures only).
+    Args: settings: bind, port, cert, key, ca, mtls, observers, operators, devices, users,
+        home_assistant, revoked (a file or None), key_log (a file or None; for captures only).
     """
     Broker.require_certificate = settings["mtls"]
     Broker.key_log = settings.get("key_log")
+    Broker.revoked = settings.get("revoked")
+    devices = settings.get("devices")
+    names = None if devices is None else [*devices, *settings["observers"], *settings["operators"]]
     here = "host_tools.engines.amqtt_serve"
     config = {
         "listeners": {
@@ -143,7 +153,7 @@ async def serve(settings: dict[str, Any]) -> None:
             }
         },
         "plugins": {
-            f"{here}.Identity": {"mtls": settings["mtls"], "users": settings["users"]},
+            f"{here}.Identity": {"mtls": settings["mtls"], "names": names, "users": settings["users"]},
             f"{here}.Topics": {
                 "observers": settings["observers"],
                 "operators": settings["operators"],

@@ -60,6 +60,8 @@ def configure(settings: Settings) -> Start:
         lines.append("user root")  # else it becomes user mosquitto, who cannot read a key of mode 0600
     if settings.mtls:
         lines += [f"cafile {settings.ca}", "require_certificate true", "use_identity_as_username true"]
+        if settings.revoked:
+            lines.append(f"crlfile {settings.revoked}")
     elif settings.users:
         files.append(_passwords(settings))
         lines += ["allow_anonymous false", f"password_file {files[-1]}"]
@@ -76,16 +78,28 @@ def configure(settings: Settings) -> Start:
 
 
 def _access(settings: Settings) -> list[str]:
-    acl = ["pattern write rootlet/%u/#", "pattern read rootlet/%u/cmd/#"]
+    if settings.devices is None:
+        acl = [f"pattern {rule}" for rule in _device(settings, "%u")]
+    else:
+        # Identities from certificates cannot be refused by name: who is not listed comes in, and may do nothing.
+        acl = []
+        for name in settings.devices:
+            acl += [f"user {name}", *(f"topic {rule}" for rule in _device(settings, name))]
     read = ["topic read rootlet/#"]
     if settings.home_assistant:
-        acl.append(f"pattern write {settings.home_assistant}/sensor/%u/+/config")
         read.append(f"topic read {settings.home_assistant}/#")
     for name in settings.observers:
         acl += [f"user {name}", *read]
     for name in settings.operators:
         acl += [f"user {name}", *read, "topic write rootlet/+/cmd"]
     return acl
+
+
+def _device(settings: Settings, name: str) -> list[str]:
+    rules = [f"write rootlet/{name}/#", f"read rootlet/{name}/cmd/#"]
+    if settings.home_assistant:
+        rules.append(f"write {settings.home_assistant}/sensor/{name}/+/config")
+    return rules
 
 
 def _persistence(settings: Settings) -> list[str]:

@@ -8,20 +8,26 @@ ends of a connection and a shared secret beside it: any device has a certificate
 
 import json
 import re
+import secrets
 import shutil
+from pathlib import Path
 from typing import Any
 
-from host_tools.engines.settings import Settings, Start, accepts, listed, no_shared_keys, private
+from host_tools.engines import nats_prepare
+from host_tools.engines.settings import ANY, Settings, Start, accepts, free_port, listed, no_shared_keys, private
 from host_tools.failure import Exit, Failure
 
 NAME = "nats"
 INSTALL = "apt-get install nats-server"
 LIMITS = ("one file for a connection, and some for JetStream", "its own bound is max_connections (65,536 by default)")
 START_S = 30.0
+CLUSTER = True
 MAX_CONNECTIONS = 1_000_000
 _FILE_BYTES = 1 << 30
 _MEMORY_BYTES = 256 << 20
 _MAX_ACK_PENDING = 1000
+_ANYBODY = "anybody"
+CLIENT_PORT = 4222
 _LEADER = b"metadata leader"
 _MOST_LOG = 1 << 20  # of a log that was begun at this start
 # What a subject cannot say: "." and spaces part it, "*" and ">" are wildcards.
@@ -59,19 +65,20 @@ def _token(name: str) -> str:
 def configure(settings: Settings) -> Start:
     """Write nats.conf (a superset of JSON, and we write JSON)."""
     path = private(settings, "nats.conf", json.dumps(_document(settings), indent=1) + "\n")
-    return Start([str(find()), "-c", str(path)], files=[path])
+    prepare = private(settings, "nats_prepare.py", Path(nats_prepare.__file__).read_text())
+    after = ["/usr/bin/python3", str(prepare), str(path)]
+    return Start([find() or "/usr/sbin/nats-server", "-c", str(path)], files=[path, prepare], after=after)
 
 
 def _document(settings: Settings) -> dict[str, Any]:
-    # The same certificate for clients of NATS itself; nobody is let in there, and nothing but loopback can ask.
     tls: dict[str, Any] = {"cert_file": str(settings.cert), "key_file": str(settings.key), "timeout": 10}
-    if settings.mtls:
-        tls |= {"ca_file": str(settings.ca), "verify_and_map": True}
+    tls["ca_file"] = str(settings.ca)
     node = settings.node
     document: dict[str, Any] = {
         "server_name": node.name if node else "rootlet",
         "host": "127.0.0.1",
-        "port": -1,
+        # NATS itself listens on loopback only, with TLS, and lets one user in, by a secret: see nats_prepare.
+        "port": CLIENT_PORT if settings.bind in ANY else free_port("127.0.0.1"),
         "tls": tls,
         "max_connections": MAX_CONNECTIONS,
         "max_payload": 65536,
@@ -83,13 +90,20 @@ def _document(settings: Settings) -> dict[str, Any]:
         "mqtt": {
             "host": settings.bind,
             "port": settings.port,
-            "tls": tls,
+            "tls": tls | ({"verify_and_map": True} if settings.mtls else {}),
             "max_ack_pending": _MAX_ACK_PENDING,
             "ack_wait": "10s",
         },
     }
-    if users := _users(settings):
-        document["authorization"] = {"users": users, "timeout": 10}
+    setup = {
+        "user": nats_prepare.USER,
+        "password": settings.secret or secrets.token_hex(32),
+        "permissions": {"publish": {"allow": ["$JS.API.STREAM.>"]}, "subscribe": {"allow": ["_INBOX.>"]}},
+        "allowed_connection_types": ["STANDARD"],
+    }
+    document["authorization"] = {"users": [setup, *_users(settings)], "timeout": 10}
+    if not settings.mtls and not settings.users:
+        document["mqtt"]["no_auth_user"] = _ANYBODY
     if node:
         document["cluster"] = _cluster(settings)
         # Left to itself it takes as many copies as it sees machines when the first client comes: of two copies the loss
@@ -101,7 +115,7 @@ def _document(settings: Settings) -> dict[str, Any]:
 
 def _users(settings: Settings) -> list[dict[str, Any]]:
     if not settings.mtls and not settings.users:
-        return []
+        return [{"user": _ANYBODY, "password": secrets.token_hex(32), "allowed_connection_types": ["MQTT"]}]
     names = listed(settings) if settings.mtls else tuple(settings.users)
     readers = {*settings.observers, *settings.operators}
     devices = [name for name in names if name not in readers]
@@ -167,13 +181,18 @@ def _cluster(settings: Settings) -> dict[str, Any]:
 
 def ready(settings: Settings) -> bool:
     """Whether MQTT is served and, in a cluster, JetStream has a leader: before that no client can connect."""
+    if settings.node is not None:
+        # The monitoring port would tell, too, but it would tell everybody on this machine.
+        try:
+            with (settings.directory / "log.txt").open("rb") as log:
+                if _LEADER not in log.read(_MOST_LOG):
+                    return False
+        except FileNotFoundError:
+            return False
     if not accepts(settings):
         return False
-    if settings.node is None:
-        return True
-    # The monitoring port would tell, too, but it would tell everybody on this machine.
     try:
-        with (settings.directory / "log.txt").open("rb") as log:
-            return _LEADER in log.read(_MOST_LOG)
-    except FileNotFoundError:
+        nats_prepare.prepare(settings.directory / "nats.conf")
+    except nats_prepare.NotYet:
         return False
+    return True

@@ -72,11 +72,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Start:
-    """How to run a broker: `env` is added to the environment; `files` are those that were written."""
+    """How to run a broker: `env` is added to the environment; `files` are those that were written.
+
+    `after`: a command that a machine of its own runs after the start; here, `ready` does the same.
+    """
 
     command: list[str]
     env: dict[str, str] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
 
 
 def private(settings: Settings, name: str, text: str) -> Path:
@@ -84,6 +88,14 @@ def private(settings: Settings, name: str, text: str) -> Path:
     path = settings.directory / name
     write_all([File(path, text.encode(), PRIVATE)], force=True, keep_backup=False)
     return path
+
+
+def free_port(bind: str) -> int:
+    """A TCP port that nobody listens on at that address just now."""
+    with socket.socket() as s:
+        s.bind((bind, 0))
+        port: int = s.getsockname()[1]
+        return port
 
 
 def reachable(bind: str) -> str:

@@ -1,8 +1,8 @@
 """One process of a simulated fleet: reads its job and "stop" as lines of standard input, writes JSON lines.
 
-The job: {"devices": [[name, PEM file, seconds until it is switched on], …], "ca": PEM file, "settings": a checked
-configuration, "every_s": seconds, "boot": number, "drain_s": seconds}. The end of the input without "stop" (whoever
-started it is gone) ends it at once.
+The job: {"devices": [[name, PEM file, seconds until it is switched on, its first broker], …], "ca": PEM file,
+"settings": a checked configuration, "every_s": seconds, "boot": number, "drain_s": seconds}. The end of the input
+without "stop" (whoever started it is gone) ends it at once.
 """
 
 import asyncio
@@ -54,8 +54,9 @@ async def _run(job: dict[str, Any]) -> None:
             every_s=job["every_s"],
             boot=job["boot"],
             after_s=after_s,
+            first=first,
         )
-        for name, identity, after_s in job["devices"]
+        for name, identity, after_s, first in job["devices"]
     ]
     _say("ready")
     stop, gone = asyncio.Event(), asyncio.Event()

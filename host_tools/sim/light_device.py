@@ -271,7 +271,7 @@ class Device:
     Args:
         name: id, also its MQTT client id. tls: see `context`; settings: a checked configuration of the firmware.
         counts: those of the process. every_s: seconds between readings. boot: number of this start.
-        after_s: seconds until it is switched on.
+        after_s: seconds until it is switched on. first: which of the settings' brokers it tries first.
     """
 
     def __init__(
@@ -284,6 +284,7 @@ class Device:
         every_s: float,
         boot: int,
         after_s: float,
+        first: int = 0,
     ) -> None:
         self.name = name
         self.acked: list[list[int]] = []  # sequence numbers, as ranges
@@ -292,6 +293,8 @@ class Device:
         self._tls, self._counts, self._boot, self._every = tls, counts, boot, every_s
         mqtt = settings["mqtt"]
         self._mqtt = mqtt
+        self._brokers = [(row["host"], row["port"]) for row in (mqtt, *mqtt["brokers"])]
+        self._at = first % len(self._brokers)
         self._keepalive = mqtt["keepalive_s"]
         topic = mqtt["topic"].replace("{device}", name)
         self._status, self._topic = topic.replace("{sensor}", "status"), topic.replace("{sensor}", "chip")
@@ -337,6 +340,8 @@ class Device:
                 self._counts.failures[e.code] += 1
                 if connected is not None and loop.time() - connected > STABLE_S:
                     backoff.stable()
+                if connected is None:
+                    self._at = (self._at + 1) % len(self._brokers)
                 pause = backoff.failed(e.code) / 1000
             finally:
                 if connected is not None:
@@ -349,7 +354,7 @@ class Device:
 
     async def _connect(self) -> Link:
         began = time.perf_counter()
-        link = await Link.open(self._mqtt["host"], self._mqtt["port"], self._tls)
+        link = await Link.open(*self._brokers[self._at], self._tls)
         if len(self._counts.handshakes) < _MOST_SAMPLES:
             self._counts.handshakes.append(time.perf_counter() - began)
         will = (self._status, '{"status": "offline"}', True, 1)

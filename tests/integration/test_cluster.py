@@ -1,0 +1,110 @@
+"""A node of a cluster dies under load: its devices go to the others, and nothing that was acknowledged is lost.
+
+The control is the same day with one Mosquitto, which writes what it has acknowledged to its disk only now and then.
+"""
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from host_tools import fleet_certs
+from host_tools.broker import Broker
+from host_tools.cluster import Cluster, local_nodes
+from host_tools.engines import table
+from host_tools.fleet import Fleet
+from host_tools.fleet_observer import Observer
+from tests.integration.conftest import Pki
+
+COUNT = int(os.environ.get("ROOTLET_CLUSTER_DEVICES", "20"))
+KILLS = int(os.environ.get("ROOTLET_CLUSTER_KILLS", "1"))
+EVERY_S = 0.5
+_PATIENCE_S = 30.0
+CLUSTERED = [name for name in table.NAMES if hasattr(table.engine(name), "CLUSTER")]
+NAMES = fleet_certs.names(COUNT, "sim")
+
+
+def observer(pki: Pki, place: tuple[str, int], name: str) -> Observer:
+    mine = pki.clients["observer"]
+    return Observer(*place, pki.authority.cert_pem, mine.cert_pem, mine.key_pem, name)
+
+
+def fleet(pki: Pki, places: list[tuple[str, int]], folder: Path) -> Fleet:
+    identities = fleet_certs.issue(pki.authority, NAMES, folder)
+    return Fleet(
+        identities,
+        *places[0],
+        pki.authority.cert_pem,
+        every_s=EVERY_S,
+        processes=1,
+        drain_s=30,
+        brokers=places[1:],
+        mqtt={"retry_first_s": 1, "retry_longest_s": 4},
+    )
+
+
+@pytest.mark.parametrize("engine", CLUSTERED)
+@pytest.mark.timeout(120 + 60 * KILLS)
+def test_a_node_dies_and_no_acknowledged_reading_is_lost(pki: Pki, engine: str, tmp_path: Path) -> None:
+    if not table.engine(engine).find():
+        pytest.skip(f"{engine} is not installed: {table.engine(engine).INSTALL}")
+    rand = random.Random(7)
+    nodes = local_nodes(pki.authority, 3)
+    places = [(node.address, node.port) for node in nodes]
+    began = time.monotonic()
+    with Cluster(nodes, pki.authority.cert_pem, workdir=tmp_path, engine=engine, devices=NAMES) as cluster:
+        with observer(pki, places[0], "away"):
+            pass  # its session stays, and gathers
+        print(f"\n{engine}: three nodes and a session {time.monotonic() - began:.1f} s")
+        longest = 0.0
+        with (
+            observer(pki, places[0], "at-0") as first,
+            observer(pki, places[1], "at-1") as second,
+            fleet(pki, places, tmp_path) as devices,
+        ):
+            devices.wait_for(lambda s: s["connected"] == COUNT, 30)
+            for _ in range(KILLS):
+                # Three readings of each before, and three after.
+                wanted = devices.state().get("acknowledged", 0) + 3 * COUNT
+                wanted = devices.wait_for(lambda s, n=wanted: s["acknowledged"] >= n, 30)["acknowledged"] + 3 * COUNT
+                victim = rand.randrange(3)
+                killed = time.monotonic()
+                cluster.kill(victim)
+                devices.wait_for(lambda s: s["connected"] < COUNT, 30)
+                devices.wait_for(lambda s: s["connected"] == COUNT, 30)
+                devices.wait_for(lambda s, n=wanted: s["acknowledged"] >= n, 40)
+                longest = max(longest, time.monotonic() - killed)
+                cluster.start(victim)
+            report = devices.stop()
+            facts = [seen.settled(report.acked, devices.boot, _PATIENCE_S, _PATIENCE_S) for seen in (first, second)]
+        with observer(pki, places[2], "away") as late:
+            facts.append(late.settled(report.acked, devices.boot, _PATIENCE_S, _PATIENCE_S))
+    print(f"{KILLS} kills, {report.state['acknowledged']} readings acknowledged, {facts}, back within {longest:.1f} s")
+    assert [fact["missing"] for fact in facts] == [0, 0, 0]
+    assert report.state["dropped"] == 0 and report.state["waiting"] == 0
+    assert report.state["made"] == report.state["acknowledged"]
+    assert report.state["attempts"] > COUNT, "no device had to change"
+
+
+def test_one_mosquitto_loses_what_it_kept_for_an_observer(pki: Pki, tmp_path: Path) -> None:
+    if not table.engine("mosquitto").find():
+        pytest.skip("mosquitto is not installed: apt-get install mosquitto")
+    files = (pki.server.cert_pem, pki.server.key_pem, pki.authority.cert_pem)
+    with Broker(*files, workdir=tmp_path, engine="mosquitto", sessions=True, devices=NAMES) as broker:
+        place = ("localhost", broker.port)
+        with observer(pki, place, "away"):
+            pass
+        broker.restart()  # in order: the session itself is on the disk from here
+        with fleet(pki, [place], tmp_path) as devices:
+            before = devices.wait_for(lambda s: s["acknowledged"] >= 3 * COUNT, 30)
+            broker.kill()
+            devices.wait_for(lambda s: s["connected"] == 0, 30)
+            broker.restart()
+            devices.wait_for(lambda s: s["acknowledged"] >= before["acknowledged"] + 3 * COUNT, 40)
+            report = devices.stop()
+        with observer(pki, place, "away") as late:
+            facts = late.settled(report.acked, devices.boot)
+    print(f"\nmosquitto: {report.state['acknowledged']} readings acknowledged, {facts}")
+    assert facts["missing"] >= COUNT
