@@ -32,6 +32,7 @@ LIMITS = (
 )
 START_S = 60.0
 VHOST = "rootlet"
+CLUSTER = True
 _QUEUE_BYTES = 64 << 20
 _SESSION_MS = 24 * 3600 * 1000
 _PROGRAMS = (
