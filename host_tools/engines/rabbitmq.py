@@ -27,6 +27,7 @@ LIMITS = (
     "no retained message for a subscription with a wildcard, and retained messages stay on the node they came to",
     "a message that is not allowed ends the connection",
     "an identity may not hold a '.': RabbitMQ separates the levels of a topic by it",
+    "it reads no list of revoked certificates: a name that is left out of the devices is what it refuses",
     "at most 64 MB wait for one subscriber, then the oldest are dropped; a session is forgotten after a day away",
     "a client takes over the connection of another with its client id, as long as its own certificate is good",
 )
@@ -59,9 +60,6 @@ def refuse(settings: Settings) -> None:
     if settings.psk:
         raise no_shared_keys(NAME)
     nodes.refuse(settings)
-    if settings.mtls and settings.devices is None:
-        because = "it lets in only who is in its list of users, and the list of devices is absent"
-        raise Failure("RabbitMQ needs to know the devices", because, "rootlet broker --devices FILE", Exit.USAGE)
     if not settings.mtls and not settings.users:
         because = "without certificates and without users anybody could read and write"
         raise Failure("RabbitMQ is never open to all", because, "rootlet broker --engine rabbitmq --user", Exit.USAGE)
@@ -159,8 +157,6 @@ def _advanced(settings: Settings, home: Path) -> str:
     ]
     if settings.mtls:
         tls += ["{verify, verify_peer}", "{fail_if_no_peer_cert, true}", "{depth, 3}"]
-    if settings.revoked:
-        tls += nodes.revocation(settings)
     listed = ",\n   ".join(tls)
     return f"""[{{rabbit, [
   {{load_definitions, {nodes.erlang(str(home / "definitions.json"))}}},

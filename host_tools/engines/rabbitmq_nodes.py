@@ -163,7 +163,3 @@ def joined(settings: Settings) -> bool:
         return False
     return all(f"'{node_name(node)}'" in known for node in settings.nodes)
 
-
-def revocation(settings: Settings) -> list[str]:
-    """The TLS options that refuse the certificates of a CRL."""
-    return []
