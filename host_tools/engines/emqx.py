@@ -5,7 +5,7 @@ the documentation only: `rootlet broker probe` asks a running one for every prom
 https://docs.emqx.com/en/emqx/latest/: configuration/configuration.html (HOCON), configuration/listener.html and
 network/emqx-mqtt-tls.html (listeners.ssl), access-control/authn/x509.html (peer_cert_as_username),
 access-control/authz/file.html (acl.conf), network/crl.html, configuration/cluster.html,
-deploy/cluster/security.html (TLS between nodes), guide: configuration/mqtt.html.
+deploy/cluster/security.html (TLS between nodes), configuration/mqtt.html, configuration/dashboard.html.
 """
 
 import json
@@ -22,6 +22,8 @@ LIMITS = (
     "one file for a connection; max_connections is written as 1,000,000",
     "its list of revoked certificates is fetched from the address in the certificate, and Rootlet's have none: "
     "a name that is left out of the devices may do nothing",
+    "a list of devices is a list of rules that is gone through for each topic: for hundreds, another source of EMQX",
+    "nodes reach each other at 4370 (Erlang) and the cluster's port (RPC)",
     "written after the documentation of EMQX 5 and never run by Rootlet's tests",
 )
 START_S = 90.0
@@ -118,6 +120,8 @@ def document(settings: Settings) -> dict[str, object]:
             "certfile": str(node.cert),
             "keyfile": str(node.key),
             "cacertfile": str(settings.ca),
+            "verify": "verify_peer",
+            "fail_if_no_peer_cert": True,
         }
     return found
 
