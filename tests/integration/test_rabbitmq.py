@@ -133,7 +133,7 @@ def test_all_listens_on_loopback_and_all_files_are_private(pki: Pki, rabbit: Bro
     log = (folder / "log.txt").read_text()
     assert "RabbitMQ" in log and not any(secret in log for secret in secrets)
     listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout.splitlines()
-    ours = [line.split()[3] for line in listening if f"pid={rabbit._process.pid}," in line]
+    ours = [line.split()[3] for line in listening if f"pid={rabbit.pid}," in line]
     assert len(ours) == 2 and all(address.startswith("127.0.0.1:") for address in ours)
 
 
