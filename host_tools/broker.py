@@ -250,6 +250,15 @@ class Broker:
             self._settings = dataclasses.replace(self._settings, cert=cert.resolve(), key=key.resolve())
         self.__enter__()
 
+    def ended(self) -> int | None:
+        """The exit code where it has ended, else None."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def log_file(self) -> Path:
+        """Where it logs to."""
+        return self._dir / "log.txt"
+
     def wait(self) -> int:
         """Wait until the broker ends by itself; returns its exit code."""
         assert self._process is not None  # noqa: S101  (only inside the with block)

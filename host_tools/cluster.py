@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from host_tools import certinfo
 from host_tools.broker import Broker
 from host_tools.ca import Authority
 from host_tools.engines import table
-from host_tools.engines.settings import Node, Settings, free_port
+from host_tools.engines.settings import Node, Settings, free_port, no_cluster
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import PRIVATE, File, make_directory, write_all
 
@@ -43,13 +44,13 @@ def _certificate(authority: Authority, name: str, address: str) -> tuple[Path, P
         facts = certinfo.describe(found)
         good = found.not_valid_after_utc - datetime.now(UTC) > _SOON and found.issuer == authority.cert.subject
         if good and key.exists() and address in [*facts["dns"], *facts["ips"]]:
-            return cert, key
+            return cert.resolve(), key.resolve()
     try:
         names, ips = [name], [str(ipaddress.ip_address(address))]
     except ValueError:
         names, ips = [name, address] if address != name else [name], []
     made = authority.issue_node(names, ips, force=True)
-    return made.cert_pem, made.key_pem
+    return made.cert_pem.resolve(), made.key_pem.resolve()
 
 
 def local_nodes(authority: Authority, count: int, port: int = 0) -> tuple[Node, ...]:
@@ -63,9 +64,9 @@ def local_nodes(authority: Authority, count: int, port: int = 0) -> tuple[Node, 
     for i in range(count):
         own = sys.platform != "darwin"
         address = f"127.0.0.{i + 1}" if own else "127.0.0.1"
-        cert, key = _certificate(authority, f"node-{i + 1}", address)
+        cert, key = _certificate(authority, f"local-{i + 1}", address)
         here = (port if own else port + i) if port else free_port(address)
-        nodes.append(Node(f"node-{i + 1}", address, here, free_port(address), cert, key))
+        nodes.append(Node(f"local-{i + 1}", address, here, free_port(address), cert, key))
     return tuple(nodes)
 
 
@@ -121,6 +122,14 @@ class Cluster:
         self.brokers[i].restart()
         if not self.brokers[i].wait_ready():
             raise Failure(f"{self.nodes[i].name} did not come back", self.brokers[i].log[-200:], "see its log.txt")
+
+    def wait(self) -> None:
+        """Wait until a node ends by itself. Raises Failure then; a cluster goes on, but somebody must look."""
+        while True:
+            for node, broker in zip(self.nodes, self.brokers, strict=True):
+                if (code := broker.ended()) is not None:
+                    raise Failure(f"{node.name} ended by itself", f"exit code {code}", f"see {broker.log_file}")
+            time.sleep(0.5)  # of several processes, whichever ends first
 
     def stop(self) -> None:
         """End all nodes in order."""
@@ -184,6 +193,8 @@ def write(
     if len(set(hosts)) != len(hosts):
         raise Failure("no such cluster", "a host is named twice", "--hosts a,b,c", Exit.USAGE)
     found = table.engine(engine)
+    if not found.CLUSTER:
+        raise no_cluster(engine)
     secret = secrets.token_hex(32)
     nodes = []
     for i, host in enumerate(hosts):

@@ -83,6 +83,16 @@ class Observer:
             return sum(stop - start for (name, _), ranges in self._seen.items() if name == device
                        for start, stop in ranges)  # fmt: skip
 
+    def wait_of(self, device: str, count: int, timeout_s: float) -> int:
+        """Wait for so many different readings of one device. Returns how many there are. Raises TimeoutError."""
+        end = time.monotonic() + timeout_s
+        while (seen := self.of(device)) < count:
+            self._came.clear()
+            if time.monotonic() > end:
+                raise TimeoutError(f"{seen} readings of {device} after {timeout_s:g} s")
+            self._came.wait(1)
+        return seen
+
     def readings(self) -> int:
         """Different readings seen so far."""
         return self._readings

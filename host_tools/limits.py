@@ -1,10 +1,12 @@
 """How many files and connections a process may have open, and raising that as far as it goes."""
 
 import resource
+from collections.abc import Sequence
 
 from host_tools.failure import Failure
 
 _SPARE = 64  # interpreter, libraries, logs
+_MANY = 65536
 
 
 def raise_files() -> int:
@@ -31,3 +33,18 @@ def need_files(connections: int, what: str) -> None:
             f"a process may open {limit} files here, and {needed} are needed",
             f"sudo prlimit --pid $$ --nofile={needed}:{needed}   (or, as root: ulimit -n {needed})",
         )
+
+
+def told(engine: Sequence[str]) -> list[str]:
+    """How many connections a broker can hold here, for a person, and how to raise that.
+
+    Args: engine: what the engine says of itself (engines.table.Engine.LIMITS).
+    """
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    now = raise_files()
+    soft, hard = ("none" if n == resource.RLIM_INFINITY else f"{n}" for n in before)
+    lines = [f"files: limit {now} (soft {soft}, hard {hard}): about {max(0, now - _SPARE)} connections; {engine[0]}"]
+    lines += [f"  {line}" for line in engine[1:]]
+    if now < _MANY:
+        lines.append(f"  more: ulimit -Hn {_MANY} as root before the start, or LimitNOFILE={_MANY} in a systemd unit")
+    return lines

@@ -12,9 +12,10 @@ venv=$2
     exit 1
 }
 
-# Mosquitto, openssl and tshark serve the demo and the tests; without Mosquitto the embedded broker steps in.
+# Mosquitto, NATS, openssl and tshark serve the demo and the tests; without Mosquitto the embedded broker steps in.
 missing=
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="mosquitto"
+command -v nats-server >/dev/null || [ -x /usr/sbin/nats-server ] || missing="$missing nats-server"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v tshark >/dev/null || missing="$missing tshark"
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
@@ -28,8 +29,12 @@ if [ -n "$missing" ]; then
             apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || \
                 echo "setup: could not install $package; try: apt-get install $package" >&2
         done
-        # The package starts a service of its own, which nothing here uses.
-        service mosquitto stop >/dev/null 2>&1 || true
+        # These packages start services of their own, which nothing here uses.
+        for service in mosquitto nats-server; do
+            case " $missing " in *" $service "*) ;; *) continue ;; esac
+            service "$service" stop >/dev/null 2>&1 || true
+            command -v systemctl >/dev/null && systemctl disable "$service" >/dev/null 2>&1 || true
+        done
     else
         echo "setup: absent: $missing; try: sudo apt-get install $missing (macOS: brew install $missing)" >&2
     fi

@@ -244,6 +244,7 @@ def update_key(
 
 
 def _authority(directory: Path, passphrase_file: Path | None) -> "Authority":
+    """Open a CA, with its passphrase where it has one. Raises Failure."""
     from host_tools import ca
 
     secret = _passphrase(passphrase_file, wanted=True, new=False) if ca.is_encrypted(directory) else None

@@ -11,6 +11,7 @@ NAME = "amqtt"
 INSTALL = "pip install 'rootlet[broker]'"
 LIMITS = ("one file for a connection; at most 1000 connections",)
 START_S = 20.0
+CLUSTER = False
 
 ready = accepts
 

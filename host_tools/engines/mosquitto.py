@@ -13,6 +13,7 @@ NAME = "mosquitto"
 INSTALL = "apt-get install mosquitto, or --engine amqtt"
 LIMITS = ("one file for a connection; its own bound is max_connections (none by default)",)
 START_S = 20.0
+CLUSTER = False
 _QUEUE_BYTES = 64 << 20
 _PSK_CIPHERS = "PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384"
 

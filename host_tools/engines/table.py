@@ -8,18 +8,21 @@ from host_tools.failure import Exit, Failure
 
 NAMES = ("mosquitto", "amqtt", "nats", "rabbitmq", "emqx")  # in the order that "auto" prefers
 
+UNLISTED = ("mosquitto", "amqtt")  # these can let in any device of the CA; the others need to know each by name
+
 
 class Engine(Protocol):
     """What a module of this package offers.
 
     NAME: as in --engine. INSTALL: what to type where it is absent. LIMITS: notes on connections and files, a line each.
-    START_S: how long a start may take at most.
+    START_S: how long a start may take at most. CLUSTER: whether it runs on several machines as one.
     """
 
     NAME: str
     INSTALL: str
     LIMITS: tuple[str, ...]
     START_S: float
+    CLUSTER: bool
 
     def find(self) -> str | None:
         """The program, or None where it is not installed."""

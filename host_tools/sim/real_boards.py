@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -22,12 +23,19 @@ _SCRIPT = {"wifi": {"networks": {_SSID: {"dhcp": True}}}, "sensors": {"temperatu
 
 @contextmanager
 def real_boards(
-    count: int, authority: ca.Authority, roots: Path, host: str, port: int, folder: Path, every_s: float
+    count: int,
+    authority: ca.Authority,
+    roots: Path,
+    host: str,
+    port: int,
+    folder: Path,
+    every_s: float,
+    mqtt: dict[str, Any] | None = None,
 ) -> Iterator[dict[str, VirtualBoard]]:
     """Run `count` of them, named real-0000 and so on; gives name to board.
 
     Args: authority: issues their certificates. roots: PEM file of the CA of the broker at host:port. folder: for their
-        files, which hold their keys. every_s: seconds between two readings.
+        files, which hold their keys. every_s: seconds between two readings. mqtt: more settings, as `brokers`.
     Raises: Failure.
     """
     running: dict[str, VirtualBoard] = {}
@@ -44,7 +52,13 @@ def real_boards(
                         "device": name,
                         "wifi": {"networks": [{"ssid": _SSID}], "country": "XX"},
                         "clock": {"servers": [f"127.0.0.1:{sntp.port}"]},
-                        "mqtt": {"host": host, "port": port, "cert": "device.crt.der", "key": "device.key.der"},
+                        "mqtt": {
+                            "host": host,
+                            "port": port,
+                            "cert": "device.crt.der",
+                            "key": "device.key.der",
+                            **(mqtt or {}),
+                        },
                         "sensors": [{"kind": "internal_temperature", "name": "chip", "every_s": every_s}],
                     }
                 )

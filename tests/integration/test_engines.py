@@ -1,14 +1,23 @@
 """Every engine that is installed keeps every promise, asked from outside; and the probe sees promises broken."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from host_tools import broker_probe
 from host_tools.broker import Broker
 from host_tools.broker_probe import DEVICE, OBSERVER, REVOKED, Papers, Probe
-from host_tools.engines import table
+from host_tools.engines import nats_prepare, table
+from host_tools.failure import Failure
+from host_tools.paths import FIRMWARE, ROOT
+from host_tools.watch import Watcher
 from tests.integration.conftest import Pki
 
 PROMISES = [
@@ -68,3 +77,104 @@ def test_the_probe_sees_what_is_open(pki: Pki, issued: Papers, tmp_path: Path) -
 def test_the_probe_says_that_nobody_is_there(pki: Pki, issued: Papers) -> None:
     lines = list(Probe("localhost", 1, pki.authority.cert_pem, issued).run())
     assert not any(line.kept for line in lines)
+
+
+@pytest.mark.parametrize("engine", ["mosquitto", "amqtt"])
+def test_a_listed_certificate_that_is_revoked_stays_out(pki: Pki, engine: str, issued: Papers, tmp_path: Path) -> None:
+    """Here the list of names lets it in, and the list of revoked certificates alone keeps it out."""
+    if not table.engine(engine).find():
+        pytest.skip(f"{engine} is not installed")
+    files, again = issued.issue(REVOKED), issued.issue("dev-1")
+    crl = issued.revoke(REVOKED)
+    with running(pki, engine, tmp_path, devices=[REVOKED, "dev-1"], revoked=crl) as broker:
+        with client(pki, broker, again, "rootlet/dev-1/cmd/#"):
+            pass
+        with pytest.raises(Failure):
+            client(pki, broker, files, f"rootlet/{REVOKED}/cmd/#").__enter__()
+    with (
+        running(pki, engine, tmp_path, devices=[REVOKED]) as broker,
+        client(pki, broker, files, f"rootlet/{REVOKED}/cmd/#"),
+    ):
+        pass
+
+
+def client(pki: Pki, broker: Broker, files: tuple[Path, Path], topic: str) -> Watcher:
+    return Watcher("localhost", broker.port, pki.authority.cert_pem, *files, topic=topic, timeout_s=5)
+
+
+@pytest.fixture
+def nats(pki: Pki, tmp_path: Path) -> Iterator[Broker]:
+    if not table.engine("nats").find():
+        pytest.skip("nats is not installed: apt-get install nats-server")
+    with running(pki, "nats", tmp_path, devices=["dev-1", "dev_2"]) as broker:
+        yield broker
+
+
+def test_nats_goes_by_the_common_name_alone(pki: Pki, nats: Broker, issued: Papers) -> None:
+    """Alternative names are in lower case: Dev-1 has that of dev-1, which is listed, and is not let in."""
+    with client(pki, nats, issued.issue("dev_2"), "rootlet/dev_2/cmd/#"):
+        pass
+    with pytest.raises(Failure):
+        client(pki, nats, issued.issue("Dev-1"), "rootlet/dev-1/cmd/#").__enter__()
+    for topic in ("rootlet/dev-1/#", "$MQTT/sub/#", "$JS/API/#", "#"):
+        with pytest.raises(Failure):
+            client(pki, nats, issued.issue("dev_2"), topic).__enter__()
+
+
+def test_nats_lets_nobody_in_at_its_own_port(nats: Broker, tmp_path: Path) -> None:
+    conf = tmp_path / "broker" / "nats.conf"
+    assert conf.stat().st_mode & 0o777 == 0o600
+    document = json.loads(conf.read_text())
+    assert document["host"] == "127.0.0.1"
+    assert nats_prepare.prepare(conf) == "limits"
+    for user, word in ((nats_prepare.USER, "guess"), ("CN=dev-1", ""), ("CN=observer", "x")):
+        document["authorization"]["users"] = [{"user": user, "password": word}]
+        wrong = tmp_path / "wrong.conf"
+        wrong.write_text(json.dumps(document))
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(nats_prepare.NotYet, match="Authorization"):
+            patch.setattr(nats_prepare, "USER", user)
+            nats_prepare.prepare(wrong)
+
+
+def test_nats_keeps_retained_messages_and_sends_wills(pki: Pki, nats: Broker) -> None:
+    me = pki.clients["dev-1"]
+    device = paho.Client(CallbackAPIVersion.VERSION2, client_id="dev-1")
+    device.tls_set(str(pki.authority.cert_pem), str(me.cert_pem), str(me.key_pem))
+    device.will_set("rootlet/dev-1/status", b"gone", 1, retain=True)
+    device.connect("localhost", nats.port)
+    device.loop_start()
+    device.publish("rootlet/dev-1/status", b"here", 1, retain=True).wait_for_publish(5)
+    mine = pki.clients["observer"]
+    with client(pki, nats, (mine.cert_pem, mine.key_pem), "rootlet/#") as first:
+        assert first.next(5) == ("rootlet/dev-1/status", b"here")
+        device.loop_stop()
+        sock = device.socket()
+        assert sock is not None
+        sock.close()  # no goodbye
+        assert first.next(5) == ("rootlet/dev-1/status", b"gone")
+    with client(pki, nats, (mine.cert_pem, mine.key_pem), "rootlet/#") as second:
+        assert second.next(5) == ("rootlet/dev-1/status", b"gone")
+
+
+def test_nats_refuses_an_id_that_parts_a_subject(pki: Pki, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="NATS cannot take this device"):
+        running(pki, "nats", tmp_path, devices=["a.b"])
+
+
+def test_the_command_ends_with_0_or_4(pki: Pki, tmp_path: Path) -> None:
+    def check(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "host_tools", "broker", "--check", "--ca-dir", str(pki.authority.directory), *args],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(FIRMWARE)])},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    good = check("--engine", "amqtt", "--port", "0", "--devices")
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert good.stdout.count("\nok ") == len(PROMISES) and "BROKEN" not in good.stdout
+    assert "about" in good.stdout.splitlines()[-1] or "LimitNOFILE" in good.stdout.splitlines()[-1]
+    with running(pki, "amqtt", tmp_path, mtls=False) as broker:
+        bad = check(f"localhost:{broker.port}")
+    assert bad.returncode == 4
+    assert "BROKEN     no certificate is refused: it was let in" in bad.stdout
+    assert bad.stderr.startswith("error: the broker does not keep its promises\nbecause: ")
