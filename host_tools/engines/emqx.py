@@ -1,7 +1,7 @@
 """EMQX 5: its configuration for one machine or a cluster, as files. Rootlet's tests have never run it.
 
 EMQX is in no package registry that the tests install from, so what is written here is checked for its form and against
-the documentation only: `rootlet broker probe` asks a running one for every promise. Sources, below
+the documentation only: `rootlet broker --check` asks it for every promise. Sources, below
 https://docs.emqx.com/en/emqx/latest/: configuration/configuration.html (HOCON), configuration/listener.html and
 network/emqx-mqtt-tls.html (listeners.ssl), access-control/authn/x509.html (peer_cert_as_username),
 access-control/authz/file.html (acl.conf), network/crl.html, configuration/cluster.html,
@@ -64,7 +64,7 @@ def configure(settings: Settings) -> Start:
 
 
 def hocon(value: dict[str, object]) -> str:
-    """A document as HOCON, one key a line, with quoted strings as in JSON, which HOCON contains (HOCON, "JSON superset").
+    """A document as HOCON: each key with a value in JSON, which HOCON contains.
 
     `${` starts a substitution in HOCON, but never inside quotes.
     """

@@ -50,7 +50,9 @@ def _host(node: Node) -> str:
 def _hosts_file(nodes: tuple[Node, ...]) -> str:
     """Erlang's own table of hosts, for nodes that are known by address (https://www.erlang.org/doc/apps/erts/inet_cfg.html)."""
     lines = [
-        f"{{host, {{{node.address.replace('.', ',')}}}, [{erlang(node.name)}]}}.\n" for node in nodes if _ip(node.address)
+        f"{{host, {{{node.address.replace('.', ',')}}}, [{erlang(node.name)}]}}.\n"
+        for node in nodes
+        if _ip(node.address)
     ]
     return "".join(lines) + "{lookup, [file, native]}.\n"
 
@@ -84,7 +86,7 @@ def node_name(node: Node) -> str:
 
 def names(settings: Settings) -> Names:
     """A node alone is bound to loopback, at ports found free; a node of a cluster to its address."""
-    from host_tools.broker import free_port
+    from host_tools.engines.settings import free_port
 
     node = settings.node
     if node is None:
@@ -162,4 +164,3 @@ def joined(settings: Settings) -> bool:
     except (OSError, ValueError):
         return False
     return all(f"'{node_name(node)}'" in known for node in settings.nodes)
-

@@ -20,8 +20,8 @@ class Client:
     """A client with a certificate; entering connects, or raises Refused."""
 
     def __init__(
-        self, port: int, ca: Path, me: Issued | None, *, name: str = "", user: str | None = None, word: str | None = None,
-        clean: bool = True, host: str = "localhost",
+        self, port: int, ca: Path, me: Issued | None, *, name: str = "", user: str | None = None,
+        word: str | None = None, clean: bool = True, host: str = "localhost",
     ) -> None:  # fmt: skip
         self._place = (host, port)
         self._events: queue.Queue[str] = queue.Queue()

@@ -82,14 +82,17 @@ def test_a_session_of_a_device_waits_for_it(pki: Pki, rabbit: Broker) -> None:
 
 @pytest.mark.parametrize(
     "topic",
-    ["rootlet/dev-3/t/1", "rootlet/dev-1", "rootlet/dev-11/x", "other/x", "rootlet/dev-3/cmd", "homeassistant/sensor/dev-3/t/config"],
+    ["rootlet/dev-3/t/1", "rootlet/dev-1", "rootlet/dev-11/x", "other/x", "rootlet/dev-3/cmd",
+     "homeassistant/sensor/dev-3/t/config"],
 )  # fmt: skip
 def test_a_device_writes_nowhere_else(topic: str, pki: Pki, rabbit: Broker) -> None:
     with client(pki, rabbit, "dev-1", name="dev-1") as device:
         assert not device.publish(topic)
 
 
-@pytest.mark.parametrize("topic", ["#", "rootlet/#", "rootlet/+/cmd", "rootlet/dev-3/cmd", "rootlet/dev-1/#", "+/dev-1/cmd"])
+@pytest.mark.parametrize(
+    "topic", ["#", "rootlet/#", "rootlet/+/cmd", "rootlet/dev-3/cmd", "rootlet/dev-1/#", "+/dev-1/cmd"]
+)
 def test_a_device_reads_nothing_else(topic: str, pki: Pki, rabbit: Broker) -> None:
     with client(pki, rabbit, "dev-1", name="dev-1") as device:
         assert not device.subscribe(topic)
@@ -112,7 +115,9 @@ def test_who_is_not_listed_is_refused(pki: Pki, rabbit: Broker) -> None:
         pass
 
 
-@pytest.mark.parametrize(("user", "word"), [("guest", "guest"), ("operator", ""), ("operator", "operator"), ("nobody", "")])
+@pytest.mark.parametrize(
+    ("user", "word"), [("guest", "guest"), ("operator", ""), ("operator", "operator"), ("nobody", "")]
+)
 def test_a_password_opens_nothing(user: str, word: str, pki: Pki, rabbit: Broker) -> None:
     with pytest.raises(Refused), client(pki, rabbit, "dev-1", user=user, word=word):
         pass

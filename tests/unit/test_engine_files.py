@@ -1,4 +1,4 @@
-"""The files that engines are given: private, well formed for any name, without secrets in what is said, exact rights."""
+"""The files that engines are given: private, well formed for any name, nothing secret said, exact rights."""
 
 import itertools
 import json
