@@ -5,6 +5,7 @@ Sources: https://www.rabbitmq.com/docs/clustering, /docs/cluster-formation, /doc
 
 import contextlib
 import ipaddress
+import re
 import secrets
 import zlib
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from host_tools.engines.settings import Node, Settings, private
 from host_tools.failure import Exit, Failure
 
 _EPMD_PORT = 4369
+_PLAIN = re.compile(r"[A-Za-z0-9._+/-]+")
 _LOCAL_EPMD = range(20000, 32000)  # below the ports that the kernel gives away
 
 
@@ -64,8 +66,8 @@ def refuse(settings: Settings) -> None:
         because = "Erlang has no node names with IPv6 addresses"
     elif len({"." in _host(node) for node in settings.nodes}) > 1:
         because = "some hosts have a domain and some have none; Erlang takes either"
-    elif settings.nodes and any(c.isspace() for c in str(settings.directory)):
-        because = f"{settings.directory} has a space in it, which Erlang's command line parts"
+    elif settings.nodes and not _PLAIN.fullmatch(str(settings.directory)):
+        because = f"{settings.directory} has more than letters, digits and . _ + - / in it, which Erlang's options take"
     if because:
         raise Failure("RabbitMQ cannot make that cluster", because, "other hosts or another folder", Exit.USAGE)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_tools import ca
+from host_tools import ca, cluster
 from host_tools.engines import emqx, rabbitmq, rabbitmq_access, table
 from host_tools.engines.rabbitmq_nodes import erlang
 from host_tools.engines.settings import Node, Settings
@@ -56,12 +56,28 @@ def test_files_are_private_and_nothing_secret_is_in_the_command(name: str, autho
     assert "not-to-be-seen" not in said and "PRIVATE KEY" not in said
 
 
-@pytest.mark.parametrize("name", [n for n in table.NAMES if hasattr(table.engine(n), "CLUSTER")])
+@pytest.mark.parametrize("name", [n for n in table.NAMES if getattr(table.engine(n), "CLUSTER", False)])
 def test_a_cluster_keeps_its_secret_in_files_of_mode_0600(name: str, authority, tmp_path) -> None:
     start = table.engine(name).configure(clustered(authority, tmp_path))
     assert any("not-to-be-seen" in path.read_text() for path in start.files)
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in start.files)
     assert "not-to-be-seen" not in " ".join([*start.command, *start.env.values()])
+
+
+@pytest.mark.parametrize("name", ["rabbitmq", "emqx"])
+@pytest.mark.parametrize("hosts", [["10.0.0.1", "10.0.0.2", "10.0.0.3"], ["a.example", "b.example", "c.example"]])
+def test_files_for_three_machines_name_nothing_of_this_one(name: str, hosts, authority, tmp_path) -> None:
+    for node, files in cluster.write(authority, hosts, tmp_path, engine=name, devices=("dev-1",)):
+        texts = {path.name: path.read_text() for path in files}
+        assert not [known for known, text in texts.items() if str(tmp_path) in text or "127.0.0.1:8883" in text]
+        unit = texts["rootlet-broker.service"]
+        assert "python" not in unit and "not-to-be-seen" not in unit
+        assert all(line.count('"') == 2 for line in unit.splitlines() if line.startswith("Environment="))
+        if name == "rabbitmq":
+            assert "-proto_dist inet_tls -ssl_dist_optfile /etc/rootlet-broker/inter-node-tls.config" in unit
+            tls = texts["inter-node-tls.config"]
+            assert tls.count("{verify, verify_peer}") == 2 and "{fail_if_no_peer_cert, true}" in tls
+            assert "ERL_EPMD_ADDRESS=127" not in unit and node.name in unit
 
 
 def test_odd_names_and_folders_are_escaped(authority, tmp_path) -> None:
