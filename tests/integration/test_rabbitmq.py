@@ -47,7 +47,6 @@ def rabbit(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broke
     pki.clients.setdefault("dev-3", pki.authority.issue_device("dev-3"))
     with make(pki, folder, home_assistant="homeassistant") as running:
         yield running
-    nothing_left(folder)
 
 
 def client(pki: Pki, broker: Broker, who: str, **options: object) -> Client:
@@ -142,8 +141,16 @@ def test_all_listens_on_loopback_and_all_files_are_private(pki: Pki, rabbit: Bro
     assert len(ours) == 2 and all(address.startswith("127.0.0.1:") for address in ours)
 
 
-def test_a_broker_that_is_killed_leaves_nothing_behind(pki: Pki, tmp_path: Path) -> None:
-    with make(pki, tmp_path) as broker:
+@pytest.mark.skipif(not os.environ.get("ROOTLET_RABBIT"), reason="another start of RabbitMQ: ROOTLET_RABBIT=1")
+def test_a_broker_that_ends_in_order_leaves_nothing_behind(pki: Pki, tmp_path: Path) -> None:
+    with make(pki, tmp_path):
         assert any("beam" in command for command in left_over(tmp_path))
-        broker.kill()
-        nothing_left(tmp_path)
+    nothing_left(tmp_path)
+
+
+def test_a_broker_that_is_killed_leaves_nothing_behind(rabbit: Broker) -> None:
+    # The last of this file: the others need the broker.
+    folder = rabbit._dir
+    assert any("beam" in command for command in left_over(folder))
+    rabbit.kill()
+    nothing_left(folder)
