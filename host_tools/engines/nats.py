@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from host_tools import certinfo
 from host_tools.engines import nats_prepare
 from host_tools.engines.settings import ANY, Settings, Start, accepts, free_port, listed, no_shared_keys, private
 from host_tools.failure import Exit, Failure
@@ -66,7 +67,7 @@ def configure(settings: Settings) -> Start:
     """Write nats.conf (a superset of JSON, and we write JSON)."""
     path = private(settings, "nats.conf", json.dumps(_document(settings), indent=1) + "\n")
     prepare = private(settings, "nats_prepare.py", Path(nats_prepare.__file__).read_text())
-    after = ["/usr/bin/python3", str(prepare), str(path)]
+    after = ["/usr/bin/python3", str(prepare), str(path), _own_name(settings.cert)]
     return Start([find() or "/usr/sbin/nats-server", "-c", str(path)], files=[path, prepare], after=after)
 
 
@@ -179,6 +180,13 @@ def _cluster(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _own_name(cert: Path) -> str:
+    """A name or address that a server certificate has."""
+    facts = certinfo.describe(certinfo.read_certificates(cert)[0])
+    name: str = next(iter([*facts["dns"], *facts["ips"]]), "localhost")
+    return name.replace("*", "nats", 1)
+
+
 def ready(settings: Settings) -> bool:
     """Whether MQTT is served and, in a cluster, JetStream has a leader: before that no client can connect."""
     if settings.node is not None:
@@ -192,7 +200,7 @@ def ready(settings: Settings) -> bool:
     if not accepts(settings):
         return False
     try:
-        nats_prepare.prepare(settings.directory / "nats.conf")
+        nats_prepare.prepare(settings.directory / "nats.conf", _own_name(settings.cert))
     except nats_prepare.NotYet:
         return False
     return True

@@ -1,8 +1,8 @@
-"""Makes the stream that NATS keeps QoS 1 messages in, before the first client makes it: `nats_prepare.py nats.conf`.
+"""Makes the stream of QoS 1 messages before the first client makes it: `nats_prepare.py nats.conf NAME`.
 
-Left to itself NATS lets go of a message when all who asked for it have acknowledged it. In a cluster whose node has
-died, 2.9 forgets who asked: of sessions that were away most messages went. Kept by age and size instead, nothing was
-lost. Only the standard library, since it runs on each machine of a cluster beside its nats.conf.
+Left to itself NATS lets go of a message when all who asked for it have acknowledged it. So kept, 2.9.10 lost messages
+of sessions that were away, or on the node, when a node of a cluster was killed. Kept by age and size instead, nothing
+was lost. Only the standard library, since it runs on each machine of a cluster beside its nats.conf.
 """
 
 import json
@@ -25,17 +25,18 @@ class NotYet(Exception):
     """The server, or enough of its cluster, is not there yet."""
 
 
-def _ask(document: dict[str, Any], requests: list[tuple[str, dict[str, Any] | None]]) -> list[dict[str, Any]]:
+def _ask(
+    document: dict[str, Any], name: str, requests: list[tuple[str, dict[str, Any] | None]]
+) -> list[dict[str, Any]]:
     """Answers of JetStream to (subject, body). Raises NotYet."""
     context = ssl.create_default_context(cafile=document["tls"]["ca_file"])
-    # The certificate is of the CA and the port is on loopback, by an address that need not stand in it.
-    context.check_hostname = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     secret = next(user["password"] for user in document["authorization"]["users"] if user["user"] == USER)
     hello = {"verbose": False, "tls_required": True, "user": USER, "pass": secret, "lang": "python", "version": "1"}
     try:
         with socket.create_connection(("127.0.0.1", document["port"]), timeout=_TIMEOUT_S) as plain:
             _line(plain)  # INFO, before TLS
-            with context.wrap_socket(plain) as stream, stream.makefile("rb") as lines:
+            with context.wrap_socket(plain, server_hostname=name) as stream, stream.makefile("rb") as lines:
                 stream.sendall(b"CONNECT " + json.dumps(hello).encode() + b"\r\nSUB _INBOX.setup 1\r\n")
                 return [_one(stream, lines, subject, body) for subject, body in requests]
     except (OSError, ValueError) as error:
@@ -64,13 +65,13 @@ def _one(stream: ssl.SSLSocket, lines: Any, subject: str, body: dict[str, Any] |
             return found
 
 
-def prepare(conf: Path) -> str:
+def prepare(conf: Path, name: str) -> str:
     """Make the stream where there is none. Returns its way of keeping, "limits" or, where NATS made it, "interest".
 
-    Args: conf: our nats.conf. Raises: NotYet.
+    Args: conf: our nats.conf. name: one that the server's certificate has. Raises: NotYet.
     """
     document = json.loads(conf.read_text())
-    (info,) = _ask(document, [(f"$JS.API.STREAM.INFO.{STREAM}", None)])
+    (info,) = _ask(document, name, [(f"$JS.API.STREAM.INFO.{STREAM}", None)])
     if info.get("error", {}).get("code") == _NOT_FOUND:
         wanted = {
             "name": STREAM,
@@ -82,18 +83,18 @@ def prepare(conf: Path) -> str:
             "max_bytes": document["jetstream"]["max_file_store"] // 2,
             "num_replicas": document["mqtt"].get("stream_replicas", 1),
         }
-        (info,) = _ask(document, [(f"$JS.API.STREAM.CREATE.{STREAM}", wanted)])
+        (info,) = _ask(document, name, [(f"$JS.API.STREAM.CREATE.{STREAM}", wanted)])
     if "error" in info:
         raise NotYet(str(info["error"].get("description", "refused")))
     return str(info["config"]["retention"])
 
 
-def main(conf: Path, timeout_s: float = 60) -> None:
+def main(conf: Path, name: str, timeout_s: float = 60) -> None:
     """Wait for the server and prepare it."""
     end = time.monotonic() + timeout_s
     while True:
         try:
-            kept = prepare(conf)
+            kept = prepare(conf, name)
             break
         except NotYet as error:
             if time.monotonic() > end:
@@ -107,4 +108,4 @@ def main(conf: Path, timeout_s: float = 60) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -36,13 +36,13 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     )
 
 
-@pytest.fixture(scope="session", params=["mosquitto", "amqtt"])
+@pytest.fixture(scope="session", params=["mosquitto", "amqtt", "nats"])
 def broker(request: pytest.FixtureRequest, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A running broker with mutual TLS, of each kind."""
     try:
         engine = choose(request.param)
     except Failure:
-        pytest.skip("Mosquitto is not installed and could not be")
+        pytest.skip(f"{request.param} is not installed and could not be")
     folder = tmp_path_factory.mktemp(engine)
     with Broker(
         pki.server.cert_pem, pki.server.key_pem, pki.authority.cert_pem, workdir=folder, engine=engine

@@ -1,4 +1,4 @@
-"""Home Assistant's discovery topics on a real Mosquitto and amqtt: a device writes its own, and nobody else's."""
+"""Home Assistant's discovery topics on real brokers: a device writes its own, and nobody else's."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,12 +24,12 @@ WRONG = [
 RIGHT = "homeassistant/sensor/dev-1/kitchen_temperature/config"
 
 
-@pytest.fixture(params=["mosquitto", "amqtt"])
+@pytest.fixture(params=["mosquitto", "amqtt", "nats"])
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     try:
         yield choose(request.param)
     except Failure:
-        pytest.skip("Mosquitto is not installed")
+        pytest.skip(f"{request.param} is not installed")
 
 
 def client(pki: Pki, broker: Broker, name: str, topic: str | list[str]) -> Watcher:
@@ -58,7 +58,7 @@ def test_a_device_writes_its_own_discovery_topics_only(pki: Pki, engine: str, tm
     with Broker(*files, workdir=tmp_path, engine=engine, home_assistant="homeassistant") as running:
         assert seen(pki, running, [*WRONG, RIGHT]) == [RIGHT]
         try:
-            # amqtt refuses the subscription; Mosquitto grants it, and delivers nothing of it.
+            # amqtt and NATS refuse the subscription; Mosquitto grants it, and delivers nothing of it.
             with (
                 client(pki, running, "dev-1", ["homeassistant/#", "rootlet/dev-1/cmd/#"]) as nosy,
                 client(pki, running, "dev-2", "rootlet/dev-2/cmd/#") as other,
@@ -67,7 +67,7 @@ def test_a_device_writes_its_own_discovery_topics_only(pki: Pki, engine: str, tm
                 nosy.publish("rootlet/dev-1/cmd/mark", b"", 10)
                 assert nosy.next(10)[0] == "rootlet/dev-1/cmd/mark"
         except Failure as failure:
-            assert engine == "amqtt" and "homeassistant/#" in failure.because, failure
+            assert engine in ("amqtt", "nats") and "homeassistant/#" in failure.because, failure
 
 
 def test_nobody_touches_them_unless_that_was_asked_for(pki: Pki, engine: str, tmp_path: Path) -> None:

@@ -126,14 +126,16 @@ def test_nats_lets_nobody_in_at_its_own_port(nats: Broker, tmp_path: Path) -> No
     assert conf.stat().st_mode & 0o777 == 0o600
     document = json.loads(conf.read_text())
     assert document["host"] == "127.0.0.1"
-    assert nats_prepare.prepare(conf) == "limits"
+    assert nats_prepare.prepare(conf, "localhost") == "limits"
+    with pytest.raises(nats_prepare.NotYet, match="mismatch"):
+        nats_prepare.prepare(conf, "elsewhere.example")
     for user, word in ((nats_prepare.USER, "guess"), ("CN=dev-1", ""), ("CN=observer", "x")):
         document["authorization"]["users"] = [{"user": user, "password": word}]
         wrong = tmp_path / "wrong.conf"
         wrong.write_text(json.dumps(document))
         with pytest.MonkeyPatch.context() as patch, pytest.raises(nats_prepare.NotYet, match="Authorization"):
             patch.setattr(nats_prepare, "USER", user)
-            nats_prepare.prepare(wrong)
+            nats_prepare.prepare(wrong, "localhost")
 
 
 def test_nats_keeps_retained_messages_and_sends_wills(pki: Pki, nats: Broker) -> None:

@@ -1,4 +1,4 @@
-"""The firmware's MQTT client on CPython and MicroPython, against a real Mosquitto and amqtt, by mutual TLS."""
+"""The firmware's MQTT client on CPython and MicroPython, against a real Mosquitto, amqtt and NATS, by mutual TLS."""
 
 import json
 import socket
