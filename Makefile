@@ -64,7 +64,8 @@ soak: $(TESTS)
 	ROOTLET_LIVE_DEVICES=200 ROOTLET_LIVE_TOPICS=1000000 $(BIN)/pytest tests/unit/test_live_hostile.py -s --timeout=4000
 	ROOTLET_CHAOS_CUTS=1000 $(BIN)/pytest tests/chaos/test_power_cuts.py
 	ROOTLET_CHAOS_KILLS=100 $(BIN)/pytest tests/chaos/test_broker_kills.py
-	ROOTLET_CLUSTER_KILLS=20 ROOTLET_CLUSTER_DEVICES=100 $(BIN)/pytest tests/integration/test_cluster.py --timeout=2000
+	ROOTLET_RABBIT=1 $(BIN)/pytest tests/integration/test_rabbitmq.py
+	ROOTLET_RABBIT=1 ROOTLET_CLUSTER_KILLS=20 ROOTLET_CLUSTER_DEVICES=100 $(BIN)/pytest tests/integration/test_cluster.py --timeout=2000
 	ROOTLET_CHAOS_KICKS_S=60 $(BIN)/pytest tests/chaos/test_bad_wires.py -k throws_out
 	ROOTLET_KILLS=200 ROOTLET_HISTORY_S=600 $(BIN)/pytest tests/unit/test_history.py -k 'kill_9 or thousand' -s --timeout=4000
 	ROOTLET_FLEET=1000 $(BIN)/pytest tests/integration/test_fleet.py --timeout=400

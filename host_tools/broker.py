@@ -138,6 +138,11 @@ class Broker:
         return self._settings.port
 
     @property
+    def pid(self) -> int:
+        """The process, or 0 where none runs."""
+        return self._process.pid if self._process else 0
+
+    @property
     def psk_port(self) -> int:
         """The port for devices with a pre-shared key."""
         return self._settings.psk_port

@@ -227,7 +227,7 @@ def write(
         )
         found.refuse(settings)
         start = found.configure(settings)
-        environment = "".join(f"Environment={name}={value}\n" for name, value in start.env.items())
+        environment = "".join(f'Environment="{name}={value}"\n' for name, value in start.env.items())
         program = shutil.which(start.command[0]) or f"/usr/sbin/{found.NAME}"
         command = " ".join([program, *start.command[1:]])
         after = f"ExecStartPost={' '.join(start.after)}\n" if start.after else ""

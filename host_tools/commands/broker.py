@@ -38,7 +38,7 @@ def broker(
     bind: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets the LAN in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8883,
     engine: Annotated[
-        str, typer.Option(help="auto, mosquitto, amqtt or nats, as far as installed; see docs/brokers.md.")
+        str, typer.Option(help="auto, mosquitto, amqtt, nats, rabbitmq or emqx, where installed; docs/brokers.md.")
     ] = "auto",
     no_mtls: Annotated[bool, typer.Option("--no-mtls", help="Do not ask clients for a certificate.")] = False,
     psk: Annotated[

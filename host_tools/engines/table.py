@@ -6,7 +6,7 @@ from typing import Protocol, cast
 from host_tools.engines.settings import Settings, Start
 from host_tools.failure import Exit, Failure
 
-NAMES = ("mosquitto", "amqtt", "nats")  # in the order that "auto" prefers
+NAMES = ("mosquitto", "amqtt", "nats", "rabbitmq", "emqx")  # in the order that "auto" prefers
 
 UNLISTED = ("mosquitto", "amqtt")  # these can let in any device of the CA; the others need to know each by name
 
