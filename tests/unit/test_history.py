@@ -113,7 +113,7 @@ def test_the_same_number_of_another_start_or_quantity_or_after_a_deploy_is_anoth
         assert kept.repeated == 0
 
 
-@pytest.mark.parametrize("told", [0.0, 1e9, NOW + DAY, math.nan, -1e300])
+@pytest.mark.parametrize("told", [0.0, 1e9, NOW + DAY, math.nan, -1e300], ids=["0", "2001", "tomorrow", "nan", "past"])
 def test_a_clock_that_cannot_be_right_is_replaced_by_ours(path, told):
     with History(path) as kept:
         fill(kept, [Reading(time=told)], NOW)
