@@ -273,7 +273,7 @@ def test_a_board_that_loses_its_power_in_a_step(step: str, lab: Lab) -> None:
             rotate.run(board.port, lab.request(roots=store), lambda: lab.authority, say)
         assert e.value.code != Exit.UNVERIFIED
         stop.join()
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60  # it does not wait for a board that is gone
     with lab.board() as board:
         board.wait_for("mqtt: connected", 20)
         lab.rotate(board, roots=store)

@@ -178,7 +178,8 @@ def test_a_thousand_devices_stay_fluent(browser: Browser, opened: Any) -> None:
         print(json.dumps(figures))
         # The processor's time: other programs of this machine do not count.
         assert len(tasks) > 100, figures
-        assert max(tasks) < 100, figures
+        # Some 60 ms where nothing else runs; a list that is not drawn in blocks takes 600.
+        assert max(tasks) < 300, figures
         assert nodes < 5000, figures
         assert len(stand_in.requests) < 40
 
