@@ -172,7 +172,8 @@ def _check_own(
         strict = options["devices"] is not None or table.choose(common["engine"]).NAME not in table.UNLISTED
         options["observers"] = [*options["observers"], probe.OBSERVER]
         if strict:
-            options["devices"] = [*(options["devices"] or listed(authority.directory)), probe.DEVICE]
+            # The revoked one by name, too: what keeps it out must be that it was taken back.
+            options["devices"] = [*(options["devices"] or listed(authority.directory)), probe.DEVICE, probe.REVOKED]
         options["revoked"] = issued.revoke(probe.REVOKED)
         with Broker(cert, key, ca, **common, **options) as running:
             asked = probe.Probe(
