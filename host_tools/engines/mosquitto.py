@@ -12,7 +12,11 @@ from host_tools.failure import Failure
 
 NAME = "mosquitto"
 INSTALL = "apt-get install mosquitto, or --engine amqtt"
-LIMITS = ("one file for a connection; its own bound is max_connections (none by default)",)
+LIMITS = (
+    "one file for a connection; its own bound is max_connections (none by default)",
+    "a client ends the session of another with its client id, and what waited there: with a certificate of its own, "
+    "and without reading it",
+)
 START_S = 20.0
 CLUSTER = False
 _QUEUE_BYTES = 64 << 20

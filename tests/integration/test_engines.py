@@ -1,7 +1,9 @@
 """Every engine that is installed keeps every promise, asked from outside; and the probe sees promises broken."""
 
+import contextlib
 import json
 import os
+import queue
 import socket
 import ssl
 import subprocess
@@ -21,6 +23,7 @@ from host_tools.failure import Failure
 from host_tools.paths import FIRMWARE, ROOT
 from host_tools.watch import Watcher
 from tests.integration.conftest import Pki
+from tests.integration.mqtt_client import Client, Refused
 
 PROMISES = [
     "the server has the name and a chain to the CA",
@@ -140,6 +143,41 @@ def test_mosquitto_refuses_who_is_not_listed(profile: str, tmp_path: Path) -> No
 def make(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+def test_no_session_and_no_will_gives_the_rights_of_another(pki: Pki, engine: str, tmp_path: Path) -> None:
+    """A client id is no secret: who names that of an operator is none, and a last will is a message like any other."""
+    if engine == "rabbitmq" and not os.environ.get("ROOTLET_RABBIT"):
+        pytest.skip("another start of RabbitMQ: ROOTLET_RABBIT=1")
+    ca_file = pki.authority.cert_pem
+    thief, victim = pki.authority.issue_device("a-thief", force=True), pki.clients["dev-1"]
+    with running(pki, engine, tmp_path, devices=["a-thief", "dev-1"]) as broker:
+        with Client(broker.port, ca_file, pki.clients["operator"], name="typing", clean=False) as operator:
+            assert operator.subscribe("rootlet/#")
+        with (
+            Client(broker.port, ca_file, pki.clients["observer"], name="observer") as observer,
+            Client(broker.port, ca_file, victim, name="dev-1") as device,
+        ):
+            assert observer.subscribe("rootlet/#") and device.subscribe("rootlet/dev-1/cmd")
+            assert device.publish("rootlet/dev-1/x", "private")
+            assert observer.next() == ("rootlet/dev-1/x", b"private")
+            with contextlib.suppress(Refused), Client(broker.port, ca_file, thief, name="typing", clean=False) as wrong:
+                wrong.publish("rootlet/dev-1/cmd", "evil", timeout_s=2)
+                with pytest.raises(queue.Empty):
+                    wrong.next(0.5)
+            with contextlib.suppress(Refused):
+                dies = Client(broker.port, ca_file, thief, name="a-thief")
+                dies.paho.will_set("rootlet/dev-1/cmd", "evil", 1, retain=True)
+                with dies:
+                    dies.publish("rootlet/a-thief/x", "here")
+                    assert observer.next() == ("rootlet/a-thief/x", b"here")
+                    sock = dies.paho.socket()
+                    assert sock is not None
+                    sock.close()  # no goodbye
+                    assert dies.gone.wait(10)
+            assert device.publish("rootlet/dev-1/y", "marker")
+            assert observer.next() == ("rootlet/dev-1/y", b"marker")
+            assert device.messages.empty()
 
 
 def test_a_revoked_observer_stays_out(pki: Pki, engine: str, issued: Papers, tmp_path: Path) -> None:
