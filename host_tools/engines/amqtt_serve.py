@@ -200,7 +200,7 @@ async def serve(settings: dict[str, Any]) -> None:
     }
     Handler.identity = Identity.__new__(Identity)
     Handler.identity.config = Identity.Config(**config["plugins"][f"{here}.Identity"])
-    amqtt.broker.BrokerProtocolHandler = Handler  # type: ignore[misc]
+    amqtt.broker.BrokerProtocolHandler = Handler
     broker = Broker(BrokerConfig.from_dict(config))
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -134,7 +134,7 @@ def test_rabbitmqs_expressions_fit_a_devices_own_topics_and_no_others(me, other,
         assert may["read"] == (matches(f"rootlet/{me}/cmd/#", topic) or me in ("watching", "typing")), topic
         announces = matches(f"homeassistant/sensor/{me}/+/config", topic) and topic.split("/")[3] != ""
         below = topic.startswith(f"rootlet/{me}/")
-        # No message has a wildcard in its topic: a broker ends the connection of who tries (MQTT 3.1.1 section 3.3.2.1).
+        # No message has a wildcard in its topic: who tries is disconnected (MQTT 3.1.1 section 3.3.2.1).
         if me not in ("watching", "typing") and not {"+", "#"} & set(topic.split("/")):
             assert may["write"] == (below or announces), topic
         assert (re.search(found["watching"].read, key) is not None) == (
