@@ -1,4 +1,4 @@
-"""What is easily overlooked about the page: many at once, certificates that were taken back, messages that take long."""
+"""What is easily overlooked about the page: many at once, certificates taken back, messages that take long."""
 
 import asyncio
 import contextlib

@@ -257,6 +257,20 @@ def test_nats_refuses_an_id_that_parts_a_subject(pki: Pki, tmp_path: Path) -> No
         running(pki, "nats", tmp_path, devices=["a.b"])
 
 
+def test_an_interrupted_start_leaves_nothing_behind(pki: Pki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = running(pki, "amqtt", tmp_path)
+    started: list[int] = []
+
+    def interrupted() -> bool:
+        started.append(broker.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(broker, "wait_ready", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        broker.__enter__()
+    assert len(started) == 1 and not Path(f"/proc/{started[0]}").exists()
+
+
 def test_the_command_ends_with_0_or_4(pki: Pki, tmp_path: Path) -> None:
     def check(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
