@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from host_tools import certinfo
-from host_tools.ca import Authority, ca_certificate, find
+from host_tools.ca import CRL_FILE, Authority, ca_certificate, find
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import File, make_directory, write_all
 from host_tools.x509_build import signature_hash
@@ -40,7 +40,7 @@ class Revoked:
 
 def crl_file(directory: Path) -> Path:
     """Where a CA's list is."""
-    return directory / "ca.crl.pem"
+    return directory / CRL_FILE
 
 
 def existing(directory: Path) -> Path | None:
@@ -59,7 +59,7 @@ def read(path: Path, issuer: x509.Certificate | None = None) -> x509.Certificate
     except (OSError, ValueError, TypeError) as error:
         because = (error.strerror if isinstance(error, OSError) else None) or str(error)[:120] or "it is no PEM CRL"
         raise Failure(
-            f"cannot use the list of revoked certificates {path}", because, "restore it from a backup"
+            f"cannot use the list of revoked certificates {path}", because, f"restore it from a backup, or mv {path} {path}.other"
         ) from None
     return found
 

@@ -109,8 +109,10 @@ def broker(
         _cluster(ca_dir, passphrase_file, "nats" if engine == "auto" else engine, cluster, port, write, hosts, options)
         return
     cert, key = _server_files(ca_dir, name)
-    if revoked:
-        revocation.read(revoked)
+    if crl:
+        revocation.lists(crl)
+    elif revoked:
+        revocation.entries(ca_dir)
     common: dict[str, Any] = {"engine": engine, "bind": bind, "port": port, "psk": psk, "psk_port": psk_port}
     common |= {"mtls": not no_mtls, "workdir": BUILD}
     if check:
