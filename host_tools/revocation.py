@@ -59,7 +59,9 @@ def read(path: Path, issuer: x509.Certificate | None = None) -> x509.Certificate
     except (OSError, ValueError, TypeError) as error:
         because = (error.strerror if isinstance(error, OSError) else None) or str(error)[:120] or "it is no PEM CRL"
         raise Failure(
-            f"cannot use the list of revoked certificates {path}", because, f"restore it from a backup, or mv {path} {path}.other"
+            f"cannot use the list of revoked certificates {path}",
+            because,
+            f"restore it from a backup, or mv {path} {path}.other",
         ) from None
     return found
 

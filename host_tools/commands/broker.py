@@ -97,6 +97,9 @@ def broker(
         return
     # A list counts for the CA that signed it, and where one is given there must be one for each CA of the clients.
     revoked = crl or (None if client_ca else revocation.existing(ca_dir))
+    if client_ca and not crl and revocation.existing(ca_dir):
+        typer.echo(f"with --client-ca no list of revoked certificates is used: --crl {revocation.crl_file(ca_dir)}",
+                   err=True)  # fmt: skip
     options: dict[str, Any] = {
         "observers": observer or ["observer"],
         "operators": operator or ["operator"],
