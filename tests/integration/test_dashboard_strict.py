@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import pytest
@@ -14,10 +15,15 @@ import pytest
 from host_tools import broker_probe
 from host_tools.broker_probe import Papers
 from host_tools.dashboard.feed import Feed
+from host_tools.dashboard.live import Live
 from host_tools.dashboard.serve import Dashboard
+from host_tools.dashboard.sockets import Hub
 from host_tools.watch import Place
 from tests.integration.conftest import Pki
 from tests.integration.viewing import Browser, free_port, settings, trusting
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
 
 
 def test_many_at_once_guess_no_more_than_one(pki: Pki) -> None:
@@ -100,3 +106,30 @@ def test_messages_are_cleaned_in_another_thread_than_the_pages(pki: Pki) -> None
     asyncio.run(run())
     assert taken == [("rootlet/a/x", b"clean")] * 3
     assert cleaned_by == ["feed"] * 3
+
+
+def test_hello_comes_first_also_where_the_handshake_takes_longer_than_a_tick() -> None:
+    live = Live(0)
+    live.message("rootlet/a/x", b"1", 1)
+    hub = Hub(live, lambda: {"connected": True, "trouble": None}, live.totals, lambda _: True)
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    class Socket:
+        async def accept(self) -> None:
+            hub.tick()
+            hub.broker()
+
+        async def send_text(self, text: str) -> None:
+            told.put_nowait(json.loads(text)["type"])
+
+        async def receive(self) -> dict[str, str]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def run() -> list[str]:
+        serving = asyncio.create_task(hub.serve(cast("WebSocket", Socket()), ""))
+        said = [await asyncio.wait_for(told.get(), 5) for _ in range(3)]
+        serving.cancel()
+        return said
+
+    assert asyncio.run(run()) == ["hello", "broker", "devices"]
