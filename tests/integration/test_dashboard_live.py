@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from host_tools.broker import Broker, choose
 from host_tools.dashboard.serve import Dashboard
+from host_tools.engines import mosquitto
 from host_tools.failure import Failure
 from tests.integration.conftest import Pki
 from tests.integration.test_watch import Publisher
@@ -22,11 +23,19 @@ from tests.integration.viewing import Browser, free_port, row_of, settings, unti
 class Generous(Broker):
     """A broker that lets messages of a megabyte through, as others do."""
 
-    def _mosquitto(self) -> list[str]:
-        command = super()._mosquitto()
-        path = Path(command[-1])
-        path.write_text(path.read_text().replace("max_packet_size 65536\n", ""))
-        return command
+    def _start(self) -> bool:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mosquitto, "configure", _generous)
+            return super()._start()
+
+
+def _generous(settings: Any, configure: Any = mosquitto.configure) -> Any:
+    start = configure(settings)
+    path = Path(start.command[-1])
+    text = path.read_text()
+    assert "max_packet_size 65536\n" in text
+    path.write_text(text.replace("max_packet_size 65536\n", ""))
+    return start
 
 
 @pytest.fixture(scope="module")
