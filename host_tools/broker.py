@@ -220,9 +220,14 @@ class Broker:
     def __enter__(self) -> Self:
         make_directory(self._dir)
         self._check_port()
-        for _ in range(1 if self._wanted_port else _TRIES):
-            if self._start():
-                return self
+        try:
+            for _ in range(1 if self._wanted_port else _TRIES):
+                if self._start():
+                    return self
+        except BaseException:
+            # Ctrl-C while it starts: it is in a session of its own, and nobody else would end it.
+            self._stop()
+            raise
         last = (self.log.strip().splitlines() or ["it ended without a word"])[-1]
         raise Failure(
             f"the broker ({self.engine}) did not start", last, f"choose another --port; see {self._dir}/log.txt"

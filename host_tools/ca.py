@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
@@ -34,6 +35,7 @@ DEFAULT_SUBJECT = "/O=Rootlet/CN=Rootlet private CA"
 CA_DAYS = 3650
 SERVER_DAYS = 397
 DEVICE_DAYS = 825
+CRL_FILE = "ca.crl.pem"
 _PROFILE_FILE = "profile.json"
 
 
@@ -247,6 +249,9 @@ def init(
         File(directory / _PROFILE_FILE, json.dumps({"profile": profile}).encode() + b"\n"),
     ]
     write_all(files, force=force)
+    if (directory / CRL_FILE).exists():
+        # Of the CA before: with a list of another CA every client is refused.
+        os.replace(directory / CRL_FILE, directory / f"{CRL_FILE}.bak")
     return Authority(directory, cert, key, profile)
 
 

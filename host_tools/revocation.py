@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from host_tools import certinfo
-from host_tools.ca import Authority, ca_certificate, find
+from host_tools.ca import CRL_FILE, Authority, ca_certificate, find
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import File, make_directory, write_all
 from host_tools.x509_build import signature_hash
@@ -25,6 +25,7 @@ REASONS = {
     "cessation": x509.ReasonFlags.cessation_of_operation,
 }
 _MOST_BYTES = 8 << 20
+_BEGIN = b"-----BEGIN X509 CRL-----"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Revoked:
 
 def crl_file(directory: Path) -> Path:
     """Where a CA's list is."""
-    return directory / "ca.crl.pem"
+    return directory / CRL_FILE
 
 
 def existing(directory: Path) -> Path | None:
@@ -58,14 +59,28 @@ def read(path: Path, issuer: x509.Certificate | None = None) -> x509.Certificate
     except (OSError, ValueError, TypeError) as error:
         because = (error.strerror if isinstance(error, OSError) else None) or str(error)[:120] or "it is no PEM CRL"
         raise Failure(
-            f"cannot use the list of revoked certificates {path}", because, "restore it from a backup"
+            f"cannot use the list of revoked certificates {path}",
+            because,
+            f"restore it from a backup, or mv {path} {path}.other",
         ) from None
     return found
 
 
+def lists(path: Path) -> list[x509.CertificateRevocationList]:
+    """All lists of a PEM file: there is one for each CA. Raises Failure."""
+    read(path)
+    with path.open("rb") as stream:
+        parts = stream.read(_MOST_BYTES).split(_BEGIN)[1:]
+    try:
+        return [x509.load_pem_x509_crl(_BEGIN + part) for part in parts]
+    except ValueError:
+        because = "one of its parts is no PEM CRL"
+        raise Failure(f"cannot use the list of revoked certificates {path}", because, "restore it") from None
+
+
 def serials(path: Path) -> frozenset[int]:
-    """The serial numbers of a list. Raises Failure."""
-    return frozenset(line.serial_number for line in read(path))
+    """The serial numbers of the lists in a file. Raises Failure."""
+    return frozenset(line.serial_number for crl in lists(path) for line in crl)
 
 
 def common_name(cert: x509.Certificate) -> str:
@@ -163,6 +178,28 @@ def revoked(directory: Path) -> list[Revoked]:
         reason = next((word for word, known in REASONS.items() if known == flag), flag.value)
         found.append(Revoked(name, line.serial_number, reason, line.revocation_date_utc))
     return found
+
+
+def names(path: Path, directories: list[Path]) -> frozenset[str]:
+    """The common names of all certificates on a list. Args: directories: of CAs, that have copies of them.
+
+    Raises: Failure where one of them is not there.
+    """
+    missing = set(serials(path))
+    found = set()
+    for folder in (one / name for one in directories for name in ("revoked", "issued")):
+        for copy in folder.glob("*.crt.pem") if missing else ():
+            cert = certinfo.read_certificates(copy)[0]
+            if cert.serial_number in missing:
+                missing.discard(cert.serial_number)
+                found.add(common_name(cert))
+    if missing:
+        raise Failure(
+            "this broker could not keep a revoked certificate out",
+            f"it knows clients by name, and of serial number {min(missing):x} in {path} no certificate is here",
+            f"copy it to {path.parent / 'revoked'}, or --engine mosquitto, which reads the list itself",
+        )
+    return frozenset(found)
 
 
 def listed(directory: Path) -> tuple[str, ...]:

@@ -25,6 +25,22 @@ def _server_files(ca_dir: Path, name: str) -> tuple[Path, Path]:
     return cert, key
 
 
+def _revoked(ca_dir: Path, client_ca: Path | None, crl: Path | None) -> Path | None:
+    """The list of revoked certificates to use, looked through. Raises Failure where it cannot be used."""
+    from host_tools import revocation
+
+    if crl:
+        revocation.lists(crl)
+        return crl
+    found = revocation.existing(ca_dir)
+    if found and client_ca:
+        # A list counts for the CA that signed it, and where one is given there must be one for each CA of the clients.
+        typer.echo(f"with --client-ca no list of revoked certificates is used: add --crl {found}", err=True)
+        return None
+    revocation.entries(ca_dir)
+    return found
+
+
 def _end(*_: Any) -> None:
     raise KeyboardInterrupt
 
@@ -95,8 +111,7 @@ def broker(
     if place:
         _check_elsewhere(place, ca_dir, passphrase_file, observer, devices=devices)
         return
-    # A list counts for the CA that signed it, and where one is given there must be one for each CA of the clients.
-    revoked = crl or (None if client_ca else revocation.existing(ca_dir))
+    revoked = _revoked(ca_dir, client_ca, crl)
     options: dict[str, Any] = {
         "observers": observer or ["observer"],
         "operators": operator or ["operator"],
@@ -109,8 +124,6 @@ def broker(
         _cluster(ca_dir, passphrase_file, "nats" if engine == "auto" else engine, cluster, port, write, hosts, options)
         return
     cert, key = _server_files(ca_dir, name)
-    if revoked:
-        revocation.read(revoked)
     common: dict[str, Any] = {"engine": engine, "bind": bind, "port": port, "psk": psk, "psk_port": psk_port}
     common |= {"mtls": not no_mtls, "workdir": BUILD}
     if check:
@@ -172,7 +185,8 @@ def _check_own(
         strict = options["devices"] is not None or table.choose(common["engine"]).NAME not in table.UNLISTED
         options["observers"] = [*options["observers"], probe.OBSERVER]
         if strict:
-            options["devices"] = [*(options["devices"] or listed(authority.directory)), probe.DEVICE]
+            # The revoked one by name, too: what keeps it out must be that it was taken back.
+            options["devices"] = [*(options["devices"] or listed(authority.directory)), probe.DEVICE, probe.REVOKED]
         options["revoked"] = issued.revoke(probe.REVOKED)
         with Broker(cert, key, ca, **common, **options) as running:
             asked = probe.Probe(

@@ -84,7 +84,7 @@ def dashboard(
     _needs()
     import logging
 
-    from host_tools import history_file, masking, ports
+    from host_tools import history_file, masking, ports, revocation
     from host_tools.commands.ca import _authority
     from host_tools.dashboard import certificate, serve
 
@@ -109,6 +109,7 @@ def dashboard(
         names=own.names,
         listen=listen,
         port=port,
+        revoked=revocation.existing(directory) if mtls else None,
         mtls=tuple(allow or ("operator", "observer")) if mtls else None,
         redirect_port=http_redirect,
         history=None if history == "none" else Path(history) if history else root / history_file.DEFAULT,

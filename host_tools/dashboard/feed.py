@@ -26,6 +26,8 @@ class Feed:
 
     Args:
         place: the broker. take: called in the page's thread with each batch and the count of messages dropped so far.
+        clean: what is done to each message first, in the feed's thread: it takes long for large ones, and the page
+            must go on meanwhile.
         tell: called there too when the broker comes (None) or goes, or cannot be used (why).
     Raises: Failure where the certificates cannot be used at all.
     """
@@ -35,8 +37,10 @@ class Feed:
         place: Place,
         take: Callable[[list[Message], int], None],
         tell: Callable[[Failure | None], None],
+        clean: Callable[[Message], Message] | None = None,
     ) -> None:
         self._place, self._take, self._tell = place, take, tell
+        self._clean = clean or (lambda message: message)
         self._stop = threading.Event()
         self._dropped = 0
         self._watcher()
@@ -85,14 +89,15 @@ class Feed:
         """Until the connection ends: the next one is begun anew, so that its failures are told."""
         while not self._stop.is_set():
             try:
-                batch = [watcher.next(_TICK_S)]
+                batch = [self._clean(watcher.next(_TICK_S))]
             except TimeoutError:
                 if not watcher.connected:
                     return
                 continue
+            end = time.monotonic() + _TICK_S
             try:
-                while len(batch) < _BATCH:
-                    batch.append(watcher.next(0))
+                while len(batch) < _BATCH and time.monotonic() < end:
+                    batch.append(self._clean(watcher.next(0)))
             except TimeoutError:
                 pass
             self._hand(self._take, batch, self._dropped + watcher.dropped)

@@ -106,10 +106,8 @@ class Page:
 
     async def _login(self, request: Request) -> Response:
         address = request.client.host if request.client else ""
-        wait_s = self._attempts.wait_s(address)
-        if wait_s > 0:
-            headers = {"retry-after": str(math.ceil(wait_s))}
-            return PlainTextResponse("too many wrong tokens: wait\n", 429, headers)
+        if too_often := self._too_often(address):
+            return too_often
         body = b""
         try:
             async for piece in request.stream():
@@ -118,6 +116,9 @@ class Page:
                     return too_large()
         except ClientDisconnect:
             return Response(status_code=400)
+        # Once more: many may have been let through to here at the same time, and have kept their tokens back.
+        if too_often := self._too_often(address):
+            return too_often
         try:
             given = parse_qs(body.decode("ascii"), max_num_fields=8).get("token", [""])[0]
         except ValueError:
@@ -126,6 +127,13 @@ class Page:
             self._attempts.failed(address)
             return HTMLResponse(login.page(), 401, CHALLENGE)
         return RedirectResponse("/", 303, {"set-cookie": auth.set_cookie(self._sessions.open())})
+
+    def _too_often(self, address: str) -> Response | None:
+        wait_s = self._attempts.wait_s(address)
+        if wait_s <= 0:
+            return None
+        headers = {"retry-after": str(math.ceil(wait_s))}
+        return PlainTextResponse("too many wrong tokens: wait\n", 429, headers)
 
     async def _logout(self, request: Request) -> Response:
         self._sessions.close(request.scope["state"]["session"])

@@ -37,7 +37,8 @@ class Settings:
         names: what this server may be called, as its certificate says; the first stands in the URL.
         mtls: common names that may see the page, by certificate; None: by token.
         history: the file that readings are kept in, or None. redirect_port: of plain HTTP, or None; 0 takes a free one.
-        say: takes one line for each request, or None. clean: what is done to each message first, or None.
+        say: takes one line for each request, or None. clean: what is done to each message first, or None; called
+            in another thread. revoked: the CA's list of revoked certificates for mtls, PEM, or None.
         silence_s: a page that reads nothing for so long is dropped.
     """
 
@@ -55,6 +56,7 @@ class Settings:
     say: Callable[[str], None] | None = None
     clean: Callable[[Message], Message] | None = None
     silence_s: float = 20
+    revoked: Path | None = None
     token: str = field(default_factory=auth.new_token, repr=False)
 
 
@@ -66,8 +68,9 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
-def context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or newer with forward secrecy. client_ca: clients need a certificate of it. Raises Failure."""
+def context(cert: Path, key: Path, client_ca: Path | None, revoked: Path | None = None) -> ssl.SSLContext:
+    """TLS 1.2 or newer with forward secrecy. client_ca: clients need a certificate of it, that is not on its list
+    `revoked`. Raises Failure."""
     found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     found.minimum_version = ssl.TLSVersion.TLSv1_2
     found.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
@@ -79,8 +82,11 @@ def context(cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
         if client_ca:
             found.load_verify_locations(client_ca)
             found.verify_mode = ssl.CERT_REQUIRED
+            if revoked:
+                found.load_verify_locations(revoked)
+                found.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except OSError as e:
-        files = ", ".join(str(path) for path in (cert, key, client_ca) if path)
+        files = ", ".join(str(path) for path in (cert, key, client_ca, revoked) if path)
         because = f"{e.strerror or e} ({files})"[:300]
         raise Failure("the certificates cannot be used", because, "rootlet ca list", Exit.USAGE) from None
     return found
@@ -115,8 +121,9 @@ class Site:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         place = settings.place
-        self._tls = context(settings.cert, settings.key, settings.ca if settings.mtls is not None else None)
-        self._feed = Feed(place, self._take, self._tell)
+        clients = (settings.ca, settings.revoked) if settings.mtls is not None else (None, None)
+        self._tls = context(settings.cert, settings.key, *clients)
+        self._feed = Feed(place, self._take, self._tell, settings.clean)
         self._live = Live(time.time(), place.pattern)
         self._live.broker(False, time.time())
         self._trouble: Failure | None = None
@@ -158,7 +165,7 @@ class Site:
     def _take(self, batch: list[Message], dropped: int) -> None:
         now = time.time()
         self._dropped = dropped
-        for topic, payload in map(self.settings.clean, batch) if self.settings.clean else batch:
+        for topic, payload in batch:
             if not topic:
                 self._live.gap(now)
                 continue

@@ -165,10 +165,11 @@ class Hub:
         client = Client(session)
         self._clients.add(client)
         try:
-            async with asyncio.timeout(self._silence_s):
-                await socket.accept()
+            # Before anything else can be: a tick may come while the handshake goes on.
             hello = {"type": "hello", **self._state(), "now": time.time(), "totals": self._totals()}
             client.offer("hello", text_of(hello))
+            async with asyncio.timeout(self._silence_s):
+                await socket.accept()
             sending = asyncio.create_task(self._send(socket, client))
             receiving = asyncio.create_task(self._receive(socket, client))
             try:

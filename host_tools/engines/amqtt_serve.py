@@ -14,19 +14,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import amqtt.broker
 from amqtt.broker import Broker as AmqttBroker
 from amqtt.contexts import Action, BrokerConfig, ListenerConfig
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
+_NOBODY = "0:nobody"
+
 
 def common_name(der: bytes) -> str | None:
-    """The common name of a client certificate (DER), or None."""
+    """The common name of a client certificate (DER); None without one that can be a level of a topic."""
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
     names = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else None
+    name = str(names[0].value) if names else ""
+    # As a level of a topic the name is compared with filters: "+" would be everybody, "a/cmd" a part of a's.
+    return None if not name or set("+#/\0") & set(name) else name
 
 
 class Identity(BaseAuthPlugin):
@@ -120,12 +126,42 @@ class Broker(AmqttBroker):
             context.keylog_filename = Broker.key_log
         return context
 
+    async def _handle_disconnect(
+        self, client_session: Session, handler: BrokerProtocolHandler, disconnect_waiter: "asyncio.Future[Any]"
+    ) -> None:
+        # amqtt asks nobody whether a last will may be published, and so any device could write anywhere by dying.
+        topic = client_session.will_topic
+        if client_session.will_flag and not await self._topic_filtering(client_session, topic or "", Action.PUBLISH):
+            client_session.will_flag = False
+        await super()._handle_disconnect(client_session, handler, disconnect_waiter)
+
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
     ) -> None:
         # amqtt gives each client that connects the retained messages of everybody's subscriptions, past the list.
         if any(holder.client_id == session.client_id for holder, _ in self._subscriptions.get(subscription[0], ())):
             await super()._publish_retained_messages_for_subscription(subscription, session)
+
+
+class Handler(BrokerProtocolHandler):
+    """Keeps the sessions of different identities apart.
+
+    amqtt hands a session to whoever names its client id, before it asks who that is, and then asks the session's old
+    connection: whoever knew the client id of an operator was one.
+    """
+
+    identity: Identity
+
+    @classmethod
+    async def init_from_connect(cls, *args: Any, **kwargs: Any) -> Any:
+        """A client id that begins with who it is; one for all those who may not come in."""
+        handler, session = await super().init_from_connect(*args, **kwargs)
+        if not await cls.identity.authenticate(session=session):
+            session.client_id, session.clean_session, session.will_flag = _NOBODY, True, False
+        elif session.client_id:
+            name = session.username or ""
+            session.client_id = f"{len(name)}:{name}:{session.client_id}"
+        return handler, session
 
 
 async def serve(settings: dict[str, Any]) -> None:
@@ -162,6 +198,9 @@ async def serve(settings: dict[str, Any]) -> None:
             },
         },
     }
+    Handler.identity = Identity.__new__(Identity)
+    Handler.identity.config = Identity.Config(**config["plugins"][f"{here}.Identity"])
+    amqtt.broker.BrokerProtocolHandler = Handler
     broker = Broker(BrokerConfig.from_dict(config))
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 
-from host_tools.engines.settings import Node, Settings, Start, accepts, no_shared_keys, private
+from host_tools.engines.settings import Node, Settings, Start, accepts, no_shared_keys, private, taken_back
 from host_tools.failure import Exit, Failure
 
 NAME = "emqx"
@@ -162,7 +162,7 @@ def access(settings: Settings) -> str:
         if re.search(r"[\x00-\x1f\x7f]", name):
             raise Failure("EMQX cannot take that name", f"{name[:40]!r} has a control character", "another", Exit.USAGE)
     read = ["rootlet/#"] + ([f"{settings.home_assistant}/#"] if settings.home_assistant else [])
-    lines = []
+    lines = [f'{{deny, {{user, {_text(name)}}}, all, ["#"]}}.' for name in sorted(taken_back(settings))]
     for name in settings.operators:
         lines.append(_rule(name, "publish", ["rootlet/+/cmd"]))
     for name in (*settings.observers, *settings.operators):

@@ -6,12 +6,17 @@ import subprocess
 from pathlib import Path
 
 from host_tools import psk as shared_keys
+from host_tools.engines import mosquitto_gate
 from host_tools.engines.settings import Settings, Start, accepts, no_cluster, private
 from host_tools.failure import Failure
 
 NAME = "mosquitto"
 INSTALL = "apt-get install mosquitto, or --engine amqtt"
-LIMITS = ("one file for a connection; its own bound is max_connections (none by default)",)
+LIMITS = (
+    "one file for a connection; its own bound is max_connections (none by default)",
+    "a client ends the session of another with its client id, and what waited there: with a certificate of its own, "
+    "and without reading it",
+)
 START_S = 20.0
 CLUSTER = False
 _QUEUE_BYTES = 64 << 20
@@ -39,9 +44,14 @@ def refuse(settings: Settings) -> None:
 def configure(settings: Settings) -> Start:
     """Write mosquitto.conf and what it names."""
     files: list[Path] = []
+    cert, ca = settings.cert, settings.ca
+    if settings.mtls and settings.devices is not None:
+        names = (*settings.devices, *settings.observers, *settings.operators)
+        ca, cert = mosquitto_gate.write(settings, names)
+        files += [ca, cert]
     lines = [
         f"listener {settings.port} {settings.bind}",
-        f"certfile {settings.cert}",
+        f"certfile {cert}",
         f"keyfile {settings.key}",
         "tls_version tlsv1.2",
         *_persistence(settings),
@@ -60,7 +70,7 @@ def configure(settings: Settings) -> Start:
     if os.geteuid() == 0:
         lines.append("user root")  # else it becomes user mosquitto, who cannot read a key of mode 0600
     if settings.mtls:
-        lines += [f"cafile {settings.ca}", "require_certificate true", "use_identity_as_username true"]
+        lines += [f"cafile {ca}", "require_certificate true", "use_identity_as_username true"]
         if settings.revoked:
             lines.append(f"crlfile {settings.revoked}")
     elif settings.users:
@@ -82,7 +92,7 @@ def _access(settings: Settings) -> list[str]:
     if settings.devices is None:
         acl = [f"pattern {rule}" for rule in _device(settings, "%u")]
     else:
-        # Identities from certificates cannot be refused by name: who is not listed comes in, and may do nothing.
+        # OpenSSL compares names without regard to case and spaces, this list does not: it decides.
         acl = []
         for name in settings.devices:
             acl += [f"user {name}", *(f"topic {rule}" for rule in _device(settings, name))]

@@ -15,7 +15,17 @@ from typing import Any
 
 from host_tools import certinfo
 from host_tools.engines import nats_prepare
-from host_tools.engines.settings import ANY, Settings, Start, accepts, free_port, listed, no_shared_keys, private
+from host_tools.engines.settings import (
+    ANY,
+    Settings,
+    Start,
+    accepts,
+    free_port,
+    listed,
+    no_shared_keys,
+    private,
+    taken_back,
+)
 from host_tools.failure import Exit, Failure
 
 NAME = "nats"
@@ -47,6 +57,7 @@ def refuse(settings: Settings) -> None:
     if settings.psk:
         raise no_shared_keys("NATS")
     if settings.mtls:
+        taken_back(settings)
         for name in listed(settings):
             _token(name)
 
@@ -117,8 +128,9 @@ def _document(settings: Settings) -> dict[str, Any]:
 def _users(settings: Settings) -> list[dict[str, Any]]:
     if not settings.mtls and not settings.users:
         return [{"user": _ANYBODY, "password": secrets.token_hex(32), "allowed_connection_types": ["MQTT"]}]
-    names = listed(settings) if settings.mtls else tuple(settings.users)
-    readers = {*settings.observers, *settings.operators}
+    gone = taken_back(settings)
+    names = [name for name in (listed(settings) if settings.mtls else settings.users) if name not in gone]
+    readers = {*settings.observers, *settings.operators} - gone
     devices = [name for name in names if name not in readers]
     made = {name: _device(settings, name) for name in devices} | {name: _reader(settings, name) for name in readers}
     return [

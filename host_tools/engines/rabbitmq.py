@@ -13,6 +13,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from host_tools import revocation
+from host_tools.engines import crl_folder
 from host_tools.engines import rabbitmq_nodes as nodes
 from host_tools.engines.rabbitmq_access import Rights, anybody_known, rights
 from host_tools.engines.settings import Settings, Start, accepts, no_shared_keys, private
@@ -27,7 +29,6 @@ LIMITS = (
     "no retained message for a subscription with a wildcard, and retained messages stay on the node they came to",
     "a message that is not allowed ends the connection",
     "an identity may not hold a '.': RabbitMQ separates the levels of a topic by it",
-    "it reads no list of revoked certificates: a name that is left out of the devices is what it refuses",
     "at most 64 MB wait for one subscriber, then the oldest are dropped; a session is forgotten after a day away",
     "a client takes over the connection of another with its client id, as long as its own certificate is good",
 )
@@ -76,8 +77,10 @@ def configure(settings: Settings) -> Start:
     if not settings.sessions and not settings.node:
         shutil.rmtree(data, ignore_errors=True)
     make_directory(data)
+    lists = crl_folder.write(settings, revocation.lists(settings.revoked) if settings.mtls and settings.revoked else [])
     files = [
         private(settings, "rabbitmq.conf", _plain(settings)),
+        *lists,
         private(settings, "advanced.config", _advanced(settings, home)),
         private(settings, "definitions.json", json.dumps(definitions(settings), indent=1)),
         private(settings, "enabled_plugins", "[rabbitmq_mqtt].\n"),
@@ -157,6 +160,10 @@ def _advanced(settings: Settings, home: Path) -> str:
     ]
     if settings.mtls:
         tls += ["{verify, verify_peer}", "{fail_if_no_peer_cert, true}", "{depth, 3}"]
+    if settings.mtls and settings.revoked:
+        # A name alone does not tell a certificate that was taken back from the one that came after it.
+        folder = nodes.erlang(str(home / "crls"))
+        tls += ["{crl_check, peer}", f"{{crl_cache, {{ssl_crl_hash_dir, {{internal, [{{dir, {folder}}}]}}}}}}"]
     listed = ",\n   ".join(tls)
     return f"""[{{rabbit, [
   {{load_definitions, {nodes.erlang(str(home / "definitions.json"))}}},

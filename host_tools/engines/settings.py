@@ -121,6 +121,18 @@ def listed(settings: Settings) -> tuple[str, ...]:
     return revocation.listed(settings.ca.parent) if settings.devices is None else settings.devices
 
 
+def taken_back(settings: Settings) -> frozenset[str]:
+    """The names of what is on the list of revoked certificates, for an engine that knows clients by name alone.
+
+    Raises: Failure for a certificate whose name is not known here: it could not be kept out.
+    """
+    from host_tools import revocation
+
+    if not settings.mtls or settings.revoked is None:
+        return frozenset()
+    return revocation.names(settings.revoked, [settings.revoked.parent, settings.ca.parent])
+
+
 def no_cluster(name: str) -> Failure:
     """What an engine says that runs on one machine alone."""
     return Failure(f"{name} has no cluster", "it runs on one machine alone", "--engine nats --cluster 3", Exit.USAGE)

@@ -3,14 +3,15 @@
 import itertools
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_tools import ca, cluster
-from host_tools.engines import emqx, rabbitmq, rabbitmq_access, table
+from host_tools import ca, cluster, revocation, x509_names
+from host_tools.engines import crl_folder, emqx, rabbitmq, rabbitmq_access, table
 from host_tools.engines.rabbitmq_nodes import erlang
 from host_tools.engines.settings import Node, Settings
 from host_tools.failure import Failure
@@ -133,7 +134,8 @@ def test_rabbitmqs_expressions_fit_a_devices_own_topics_and_no_others(me, other,
         assert may["read"] == (matches(f"rootlet/{me}/cmd/#", topic) or me in ("watching", "typing")), topic
         announces = matches(f"homeassistant/sensor/{me}/+/config", topic) and topic.split("/")[3] != ""
         below = topic.startswith(f"rootlet/{me}/")
-        if me not in ("watching", "typing"):
+        # No message has a wildcard in its topic: who tries is disconnected (MQTT 3.1.1 section 3.3.2.1).
+        if me not in ("watching", "typing") and not {"+", "#"} & set(topic.split("/")):
             assert may["write"] == (below or announces), topic
         assert (re.search(found["watching"].read, key) is not None) == (
             matches("rootlet/#", topic) or matches("homeassistant/#", topic)
@@ -175,3 +177,34 @@ def test_emqx_has_one_listener_and_it_verifies(authority, tmp_path) -> None:
     parts = emqx.hocon(found)
     for key, value in found.items():
         assert f"{key} = {json.dumps(value, indent=2)}\n" in parts
+
+
+@pytest.mark.parametrize(
+    ("subject", "wanted"),
+    [("/C=FR/O=Acmé  Ltd/CN=Root  X", "43eb5a36"), ("/O=Rootlet/CN=Rootlet private CA", "329f7431"),
+     ("/CN=a/emailAddress=Foo@BAR.example", "23650f3f")],
+)  # fmt: skip
+def test_lists_of_revoked_certificates_are_named_as_openssl_names_them(subject: str, wanted: str) -> None:
+    """The hashes are those of `openssl x509 -subject_hash` and of Erlang's public_key:short_name_hash."""
+    assert crl_folder.name_hash(x509_names.parse_subject(subject)) == wanted
+
+
+def test_rabbitmq_gets_each_list_and_keeps_none_from_before(authority, tmp_path) -> None:
+    crl = tmp_path / "all.crl.pem"
+    other = ca.init(tmp_path / "other", subject="/CN=Other")
+    crl.write_bytes(revocation.signed(authority, []) + revocation.signed(other, []))
+    with_lists = rabbitmq.configure(made(authority, tmp_path, revoked=crl))
+    assert len(list((tmp_path / "crls").glob("*.r0"))) == 2
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in with_lists.files)
+    assert "{crl_check, peer}" in (tmp_path / "advanced.config").read_text()
+    rabbitmq.configure(made(authority, tmp_path))
+    assert not list((tmp_path / "crls").iterdir())
+    assert "crl" not in (tmp_path / "advanced.config").read_text()
+
+
+@pytest.mark.parametrize("name", ["nats", "emqx"])
+def test_who_goes_by_names_refuses_a_list_without_them(name: str, authority, tmp_path) -> None:
+    crl = tmp_path / "some.crl.pem"
+    crl.write_bytes(revocation.signed(authority, [revocation.entry(99, datetime.now(UTC))]))
+    with pytest.raises(Failure, match="could not keep a revoked certificate out"):
+        table.engine(name).configure(made(authority, tmp_path, revoked=crl))

@@ -111,3 +111,15 @@ def test_no_such_cluster(authority: ca.Authority, tmp_path: Path, hosts: list[st
 def test_an_engine_without_clusters_says_so(authority: ca.Authority, tmp_path: Path) -> None:
     with pytest.raises(Failure, match="mosquitto has no cluster"):
         cluster.write(authority, ["a", "b", "c"], tmp_path / "out", engine="mosquitto")
+
+
+def test_a_ca_made_anew_begins_without_the_list_of_the_one_before(tmp_path: Path) -> None:
+    first = ca.init(tmp_path / "ca")
+    first.issue_device("dev-1")
+    revocation.revoke(first, "dev-1")
+    second = ca.init(tmp_path / "ca", force=True)
+    assert revocation.existing(second.directory) is None
+    assert (tmp_path / "ca" / "ca.crl.pem.bak").exists()
+    second.issue_device("dev-1", force=True)
+    assert revocation.listed(second.directory) == ("dev-1",)
+    assert revocation.revoke(second, "dev-1").name == "dev-1"
