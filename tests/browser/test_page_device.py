@@ -41,7 +41,7 @@ def test_a_device_in_full(opened: Any) -> None:
         expect(chart).to_be_visible()
         expect(chart.locator("polygon.band")).to_have_count(2)  # the gap breaks it
         expect(page.locator("#chart-summary")).to_contain_text(
-            re.compile(r"The last hour, \d+ points: least [\d.]+ °C \(.*most .*mean .*last")
+            re.compile(r"The last hour, \d+ points: least [\d.]+ °C \(about .*most .*mean .*last")
         )
         labels = chart.locator("text").all_text_contents()
         assert len(labels) > 8
