@@ -80,6 +80,8 @@ def test_ticks_are_round_and_few(opened: Any) -> None:
         page = opened(stand_in, timezone_id="Europe/Paris")
         expect(page.get_by_role("heading", name="No device has been heard yet")).to_be_visible()
         expect(page.locator("#empty")).to_contain_text("rootlet deploy")
+        expect(page.locator("#empty")).to_contain_text("--ca-dir ca-data")
+        expect(page.locator("#empty")).not_to_contain_text("HOST:PORT")
         ticks = "async ([name, ...given]) => (await import('/static/scale.js'))[name](...given)"
         for low, high, wanted in [
             (0, 10, "0 2 4 6 8 10"),
