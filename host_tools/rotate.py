@@ -444,5 +444,5 @@ def _await(link: Any, patterns: tuple[str, ...], timeout_s: float, against: str)
             elif re.search(against, line):
                 return error or line
             elif "error: " in line:
-                error = line[-200:]
+                error = line[:400]  # it begins with the code
     return error or f"no line like {waiting[0]!r} in {timeout_s:.0f} s"

@@ -25,6 +25,7 @@ _UNLIMITED = """\
 _BY_HAND = """\
 by hand
   Chromium and Chrome on Linux  certutil -A -d sql:$HOME/.pki/nssdb -t C,, -n "{label}" -i {file}
+                                (newer ones: sql:$HOME/.local/share/pki/nssdb, where that folder is)
   Firefox, one profile          certutil -A -d sql:PROFILE -t C,, -n "{label}" -i {file}
                                 (about:support shows the profile's folder; restart Firefox)
   Firefox, for everybody        /etc/firefox/policies/policies.json:

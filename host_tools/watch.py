@@ -229,7 +229,7 @@ def of_project(
     port = int(mqtt.get("port", 8883))
     ca = project.ca_dir / "ca.crt.pem"
     if not ca.is_file():
-        raise Failure("the project has no CA", f"no file {ca}", f"rootlet watch {host}:{port} --ca FILE", Exit.USAGE)
+        raise Failure("the project has no CA", f"no file {ca}", "rootlet provision makes it; or --ca FILE", Exit.USAGE)
     if mqtt.get("psk"):
         because = "its devices have pre-shared keys, and an observer needs a listener with a certificate"
         raise Failure("this broker cannot be watched", because, "rootlet watch HOST:PORT --ca …", Exit.USAGE)

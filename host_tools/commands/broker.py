@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -226,6 +227,10 @@ def _check_elsewhere(
     names = [known for known in listed(ca_dir) if known not in ("observer", "operator")]
     if not names:
         raise Failure("no device to ask as", f"{ca_dir} has issued none", "rootlet ca issue device pico-1", Exit.USAGE)
+    try:
+        socket.create_connection((host.strip("[]"), int(number)), timeout=10).close()
+    except OSError as e:
+        raise Failure(f"no connection to {host}:{number}", str(e), "start the broker: rootlet broker --help") from None
     with probe.papers(_authority(ca_dir, passphrase_file)) as issued:
         typer.echo(f"{host}:{number}, as {names[0]} and {(observer or ['observer'])[0]}")
         asked = probe.Probe(host.strip("[]"), int(number), ca_dir / "ca.crt.pem", issued)

@@ -72,6 +72,9 @@ def export(
     _refuse_mixed(influx, form, output, token_file, ca, for_spreadsheet)
     path, now = history or _of_project(project), time.time()
     first, last = (exporting.moment(text, now) if text else None for text in (since, until))
+    if first is not None and last is not None and first >= last:
+        because = f"--since {since} is not before --until {until}"
+        raise Failure("no reading can be in that time", because, "--since 3h --until 2h", Exit.USAGE)
     rows = stored(path, Wanted(device, sensor, quantity, first, last))
     try:
         if influx:

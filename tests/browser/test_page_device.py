@@ -41,7 +41,7 @@ def test_a_device_in_full(opened: Any) -> None:
         expect(chart).to_be_visible()
         expect(chart.locator("polygon.band")).to_have_count(2)  # the gap breaks it
         expect(page.locator("#chart-summary")).to_contain_text(
-            re.compile(r"The last hour, \d+ points: least [\d.]+ °C \(.*most .*mean .*last")
+            re.compile(r"The last hour, \d+ points: least [\d.]+ °C \(about .*most .*mean .*last")
         )
         labels = chart.locator("text").all_text_contents()
         assert len(labels) > 8
@@ -80,6 +80,8 @@ def test_ticks_are_round_and_few(opened: Any) -> None:
         page = opened(stand_in, timezone_id="Europe/Paris")
         expect(page.get_by_role("heading", name="No device has been heard yet")).to_be_visible()
         expect(page.locator("#empty")).to_contain_text("rootlet deploy")
+        expect(page.locator("#empty")).to_contain_text("--ca-dir ca-data")
+        expect(page.locator("#empty")).not_to_contain_text("HOST:PORT")
         ticks = "async ([name, ...given]) => (await import('/static/scale.js'))[name](...given)"
         for low, high, wanted in [
             (0, 10, "0 2 4 6 8 10"),

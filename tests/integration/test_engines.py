@@ -288,3 +288,6 @@ def test_the_command_ends_with_0_or_4(pki: Pki, tmp_path: Path) -> None:
     assert bad.returncode == 4
     assert "BROKEN     no certificate is refused: it was let in" in bad.stdout
     assert bad.stderr.startswith("error: the broker does not keep its promises\nbecause: ")
+    gone = check(f"localhost:{broker.port}")
+    assert gone.returncode == 1 and "BROKEN" not in gone.stdout
+    assert gone.stderr.startswith(f"error: no connection to localhost:{broker.port}\nbecause: ")

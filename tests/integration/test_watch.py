@@ -180,6 +180,14 @@ def test_projects_that_cannot_be_watched(settings: list[dict[str, Any]], words: 
     assert words in str(e.value) and e.value.code == Exit.USAGE
 
 
+def test_a_project_without_a_ca_is_told_how_to_make_it(tmp_path: Path) -> None:
+    mqtt = {"host": "a", "cert": "c"}
+    found = SimpleNamespace(ca_dir=tmp_path, devices=(SimpleNamespace(host="a", config={"mqtt": mqtt}),))
+    with pytest.raises(Failure, match="the project has no CA") as e:
+        of_project(found, lambda _: pytest.fail("there is none"), lambda _: None)
+    assert "rootlet provision" in str(e.value) and e.value.code == Exit.USAGE
+
+
 def test_without_a_broker_and_without_a_project(tmp_path: Path) -> None:
     with Command("watch", cwd=tmp_path) as command:
         assert command.process.wait(20) == Exit.USAGE

@@ -315,6 +315,7 @@ def test_refusals(path, tmp_path):
         ([*history, "--token-file", str(path)], "for --influx", 2),
         ([*history, "--influx", "https://x/", "-o", "x"], "no -o", 2),
         ([*history, "--format", "line", "--for-spreadsheet"], "--format csv", 2),
+        ([*history, "--since", "2h", "--until", "3h"], "no reading can be in that time", 2),
     ):
         refused = CliRunner().invoke(app, ["export", *arguments]).exception
         assert isinstance(refused, Failure) and says in str(refused) and refused.code == code, refused

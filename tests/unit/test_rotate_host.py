@@ -282,6 +282,7 @@ def restarted(ours: int, says: bytes) -> threading.Thread:
     [
         (b"one\r\n[0.1] slots: using slot a\r\n[0.2] mqtt: connected to x\r\n", None),
         (b"[0.2] mqtt: connected to x\r\n[0.3] error: TCP_REFUSED: no\r\n", "[0.3] error: TCP_REFUSED: no"),
+        (b"[0.3] error: CLOCK_NOT_SET: " + b"x" * 300 + b"\r\n", "[0.3] error: CLOCK_NOT_SET: xxx"),
         (b"\xff" * 5000 + b"\r\n", "no line like 'slots: using slot a'"),
     ],
 )

@@ -123,10 +123,10 @@ export class Chart {
     const range = RANGES.find(([hours]) => hours === this.#hours)[2];
     const parts = [
       `The last ${range}, ${many(points.length, "point")}:`,
-      `least ${say(least[1])} (${moment(least[0], now)}),`,
-      `most ${say(most[3])} (${moment(most[0], now)}),`,
+      `least ${say(least[1])} (about ${moment(least[0], now)}),`,
+      `most ${say(most[3])} (about ${moment(most[0], now)}),`,
       `mean ${say(mean)},`,
-      `last ${say(last[2])} (${moment(last[0], now)}).`,
+      `last ${say(last[2])} (about ${moment(last[0], now)}).`,
     ];
     put(this.summary, parts.join(" "), 600);
     put(this.caption, `${this.#what.sensor} ${this.#what.quantity}, ${unit(this.#what.unit)}`, 80);

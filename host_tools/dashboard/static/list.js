@@ -174,7 +174,8 @@ export class List {
   #empty(empty) {
     show($("empty"), empty && this.#state.ready);
     if (!empty) return;
-    const kind = this.#state.devices.size ? `none:${this.search}` : "nothing";
+    // The broker's name may come after the devices.
+    const kind = this.#state.devices.size ? `none:${this.search}` : `nothing:${this.#state.broker}`;
     if ($("empty").dataset.kind === kind) return;
     $("empty").dataset.kind = kind;
     $("empty").replaceChildren(...(this.#state.devices.size ? this.#noneFound() : nothingYet(this.#state.broker)));
@@ -224,7 +225,7 @@ export class List {
 }
 
 function nothingYet(broker) {
-  const virtual = `rootlet sim --count 5 --broker ${visible(broker || "HOST:PORT").slice(0, 80)} --ca-dir ca`;
+  const virtual = `rootlet sim --count 5 --broker ${visible(broker || "HOST:PORT").slice(0, 80)} --ca-dir ca-data`;
   const say = (words, command) => el("li", {}, `${words} `, el("code", {}, command));
   return [
     el("h2", {}, "No device has been heard yet"),
@@ -233,7 +234,7 @@ function nothingYet(broker) {
       "ul",
       {},
       say("Put the firmware on a board:", "rootlet deploy"),
-      say("Without a board, five virtual ones:", virtual),
+      say("Without a board, five simulated devices:", virtual),
       say("If a device should be here already:", "rootlet doctor"),
     ),
   ];

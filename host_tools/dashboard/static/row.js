@@ -169,5 +169,5 @@ export function drawRow(node, entry, now) {
 /** Draws what changes with time alone. */
 export function drawTimes(node, { row }, now) {
   drawAgo(node.parts.seen, row.seen, now);
-  setText(node.parts.since, row.since === null || now < row.since ? "" : `for ${span(now - row.since)}`);
+  setText(node.parts.since, row.since === null || now < row.since ? "" : `for ${row.sinceKnown ? "" : "at least "}${span(now - row.since)}`);
 }
