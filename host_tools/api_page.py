@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from .paths import ROOT
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Row = tuple[str, str, tuple[str, ...]]
 # File, how it is imported, and which of its names (the others are not for programs of one's own).
-ON_A_BOARD = (
+ON_A_BOARD: tuple[Row, ...] = (
     ("firmware/rootlet/errors.py", "rootlet.errors", ("RootletError",)),
     ("firmware/rootlet/wifi.py", "rootlet.wifi", ("start", "join", "address", "rssi", "restart")),
     ("firmware/rootlet/clock.py", "rootlet.clock", ("Clock",)),
@@ -29,7 +30,7 @@ ON_A_BOARD = (
     ("firmware/rootlet/reading.py", "rootlet.reading", ("reading",)),
     ("firmware/rootlet/config.py", "rootlet.config", ("load", "check")),
 )
-ON_A_HOST = (
+ON_A_HOST: tuple[Row, ...] = (
     ("host_tools/failure.py", "host_tools.failure", ("Failure",)),
     ("host_tools/ca.py", "host_tools.ca", ("init", "load", "ca_certificate", "find", "Authority", "Issued")),
     ("host_tools/certs.py", "host_tools.certs", ("embed", "Embedded", "check_module")),
@@ -147,6 +148,8 @@ def _prose(doc: str) -> str:
             out += ["", safe]
             listing = False
         else:
+            if line.startswith(("Returns", "Raises")) and out and out[-1]:
+                out.append("")
             out.append(safe)
             if line in ("Args:", "Attributes:"):
                 listing = True
@@ -158,7 +161,8 @@ def _module(path: str, module: str, names: tuple[str, ...]) -> Iterator[str]:
     about = ast.get_docstring(ast.parse((ROOT / path).read_text())) or ""
     yield f"## `{module}`\n\n{_prose(about.split(chr(10) * 2)[0])}"
     for entry in entries(path, module, names):
-        yield f"{'#' * entry.level} `{entry.name}{entry.signature}`\n\n{_prose(entry.doc)}"
+        awaited = "await " if isinstance(entry.node, ast.AsyncFunctionDef) else ""
+        yield f"{'#' * entry.level} `{awaited}{entry.name}{entry.signature}`\n\n{_prose(entry.doc)}"
 
 
 def page() -> str:

@@ -42,7 +42,7 @@ def test_it_is_told(entry: Entry) -> None:
 
 
 def test_no_name_is_there_twice_and_all_modules_are_importable_by_their_name() -> None:
-    heads = re.findall(r"^#+ `(.+?)[(`]", page(), re.M)
+    heads = re.findall(r"^#+ `(?:await )?(.+?)[(`]", page(), re.M)
     assert len(heads) == len(set(heads)) > 100
     for path, module, _ in (*ON_A_BOARD, *ON_A_HOST):
         assert path.removeprefix("firmware/") == module.replace(".", "/") + ".py"
