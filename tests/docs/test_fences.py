@@ -14,7 +14,8 @@ def read(tmp_path: Path, text: str) -> list[fences.Block]:
 
 
 def test_blocks_have_their_line_language_and_text(tmp_path: Path) -> None:
-    one, two, three = read(tmp_path, "# a\n```sh\nmake\n```\n1. b\n\n   ```toml\n   a = 1\n     b\n   ```\n~~~\n```\n~~~\n")
+    text = "# a\n```sh\nmake\n```\n1. b\n\n   ```toml\n   a = 1\n     b\n   ```\n~~~\n```\n~~~\n"
+    one, two, three = read(tmp_path, text)
     assert (one.line, one.language, one.text, one.place) == (2, "sh", "make\n", f"{tmp_path.name}/page.md:2")
     assert (two.line, two.language, two.text) == (7, "toml", "a = 1\n  b\n")
     assert three.text == "```\n"
