@@ -7,7 +7,7 @@ A marker is an HTML comment right before the block, which no reader of the page 
     <!-- run: folder; expect: 20 readings -->       a text in what it says
     <!-- run: board; until: joined | kitchen -->    what its lasting commands say before the next is begun
     <!-- run: by tests/board/test_x.py -->          another test runs it
-Further parts: `exit: N`, `file: NAME` (the block is written there), `long` (only with ROOTLET_DOCS=all),
+Further parts: `exit: N`, `file: NAME` (the block is written there; `add to: NAME`: at its end), `long` (only with ROOTLET_DOCS=all),
 `replace: A = B` (what a person puts in place of A), `fill in` (after it the project is filled in, as the page asks).
 """
 
@@ -42,7 +42,7 @@ LASTING: dict[str, tuple[tuple[str, ...], str, bool]] = {
     "watch": (("--once", "--count", "--help"), r"temperature", False),
 }
 _MARKER = re.compile(r"<!-- *((?:not )?run): *(.*?) *-->")
-_PARTS = ("expect", "until", "exit", "file", "long", "replace", "fill in")
+_PARTS = ("expect", "until", "exit", "file", "long", "add to", "replace", "fill in")
 
 
 class Bad(Exception):
@@ -180,6 +180,14 @@ def commands(text: str) -> list[str]:
             at += 1
         found += [line] if "'" in line or '"' in line else re.split(r"\s+&&\s+", line)
     return found
+
+
+def shown(text: str) -> list[str]:
+    """Where a block's commands have a prompt, the lines they print, as patterns: "…" is anything."""
+    lines = text.splitlines()
+    if not any(line.startswith("$ ") for line in lines):
+        return []
+    return [re.escape(line).replace("…", ".*") for line in lines if line.strip() and not line.startswith("$ ")]
 
 
 def words(command: str) -> list[str]:

@@ -1,16 +1,13 @@
 """The `rootlet` that the pages' blocks run: the command itself, in surroundings that are all on loopback.
 
 What differs from a user's machine is in the JSON file $ROOTLET_HERE: {"boards": [ports of virtual boards that seem to be
-plugged in by USB], "names": [host names that lead to 127.0.0.1], "words": {text in an argument: what stands for it},
-"defaults": {command: {option: value}}}. No other name can be resolved.
+plugged in by USB], "names": [host names that lead to 127.0.0.1], "defaults": {command: {option: value}}}. No other name can be resolved.
 """
 
 import json
 import os
-import re
 import signal
 import socket
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,12 +28,6 @@ def getaddrinfo(host: Any, port: Any, *more: Any, **named: Any) -> Any:
     return _getaddrinfo(name, port, *more, **named)
 
 
-def word(text: str) -> str:
-    for old, new in HERE["words"].items():
-        text = re.sub(rf"(?<![\w.]){re.escape(old)}(?![\w.])", str(new), text)
-    return text
-
-
 def boards() -> list[SimpleNamespace]:
     return [
         SimpleNamespace(device=port, vid=0x2E8A, pid=0x0005, serial_number=f"E66141040{n}", description="", hwid="")
@@ -48,7 +39,6 @@ if __name__ == "__main__":
     socket.getaddrinfo = getaddrinfo
     list_ports.comports = boards
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv[1:] = [word(argument) for argument in sys.argv[1:]]
     from host_tools.__main__ import main
     from host_tools.commands.app import app
 

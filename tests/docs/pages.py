@@ -1,6 +1,7 @@
 """Runs the blocks of one page in order, in one folder, as a reader would who types them."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from host_tools.paths import FIRMWARE, ROOT
 from host_tools.sim.board import VirtualBoard
@@ -31,6 +32,12 @@ def free_ports(count: int) -> list[int]:
         for s in sockets:
             s.bind(("127.0.0.1", 0))
         return [int(s.getsockname()[1]) for s in sockets]
+
+
+@functools.cache
+def ports() -> dict[str, int]:
+    """A free port for each that the pages name; the same for all pages, as boards that are made once hold them."""
+    return dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
 
 
 class Lasting:
@@ -84,14 +91,16 @@ class Page:
         self.cwd = folder / "here"
         self.kind = board
         self.stack = contextlib.ExitStack()
+        self.lasting: list[Lasting] = []
+        self.script: dict[str, Any] = {}
+        self.frozen = False
         self.device: VirtualBoard | None = None
-        self.deployed = self.brokers = False
-        self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        self.deployed = self.brokers = self.publishes = False
+        self.ports = ports()
         self.replaced: dict[str, str] = {}
         self.here = {
             "boards": [],
             "names": list(_NAMES),
-            "words": {"0.0.0.0": "127.0.0.1", **self.ports},
             "defaults": {
                 "broker": {"port": self.ports["8883"], "psk_port": self.ports["8884"]},
                 "dashboard": {"port": self.ports["8443"]},
@@ -108,7 +117,8 @@ class Page:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        self.stack.close()
+        with self.stack:
+            self.end()
 
     def write_here(self) -> None:
         (self.top / "here.json").write_text(json.dumps(self.here))
@@ -122,6 +132,7 @@ class Page:
             "HOME": str(self.top / "home"),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{FIRMWARE}",
             "PYTHONUNBUFFERED": "1",
+            "MICROPYPATH": f"{FIRMWARE}:.frozen",
             "ROOTLET_HERE": str(self.top / "here.json"),
             "ROOTLET_CWD": str(self.top / "cwd"),
             "LANG": "C.UTF-8",
@@ -138,16 +149,23 @@ class Page:
         for scene in block.scenes or ():
             scenes.SCENES[scene](self)
         text = block.text
-        for old, new in {**dict(block.replaced), **self.replaced}.items():
+        for old, new in block.replaced:
             text = text.replace(old, new)
+        for old, new in {"0.0.0.0": "127.0.0.1", **self.ports, **self.replaced}.items():
+            text = re.sub(rf"(?<![\w./]){re.escape(old)}(?![\w.])", str(new), text)
         said = ""
         if "file" in block.parts:
             (self.cwd / block.parts["file"]).write_text(text)
+        elif "add to" in block.parts:
+            with (self.cwd / block.parts["add to"]).open("a") as f:
+                f.write("\n" + text)
         elif block.kind == "python":
             (self.cwd / "block.py").write_text(text)
-            said = self.sh(f"{sys.executable} block.py", block)
+            said = self.sh("micropython block.py", block)
         elif block.kind == "commands":
             said = self._commands(text, block)
+        for line in fences.shown(text):
+            assert re.search(line, said), f"{block.place}: no line like {line!r} in:\n{said}"
         if "expect" in block.parts:
             assert block.parts["expect"] in said, f"{block.place}: no {block.parts['expect']!r} in:\n{said}"
         if "fill in" in block.parts:
@@ -168,10 +186,16 @@ class Page:
             said += self._last(command, lasting, next(until, None), block)
         return said + self.sh("\n".join(together), block)
 
+    def end(self) -> None:
+        """Ctrl-C to what still runs."""
+        for program in reversed(self.lasting):
+            program.end()
+        self.lasting.clear()
+
     def _last(self, command: str, lasting: tuple[str, bool], until: str | None, block: Block) -> str:
         ready, stays = lasting
         program = Lasting(command, self.cwd, self.environment)
-        self.stack.callback(program.end)
+        self.lasting.append(program)
         try:
             program.wait_for(ready)
             if until:
@@ -188,8 +212,9 @@ class Page:
             return ""
         where = Path(self.environment["ROOTLET_CWD"])
         with subprocess.Popen(
-            ["sh", "-ec", f"trap 'pwd > \"$ROOTLET_CWD\"' EXIT\n{script}\n"], cwd=self.cwd, env=self.environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            ["sh", "-ec", f"trap 'pwd > \"$ROOTLET_CWD\"' EXIT\n{script}\n"],
+            cwd=self.cwd, env=self.environment, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         ) as process:  # fmt: skip
             try:
                 said, _ = process.communicate(timeout=_STEP_S)
