@@ -7,8 +7,9 @@ A marker is an HTML comment right before the block, which no reader of the page 
     <!-- run: folder; expect: 20 readings -->       a text in what it says
     <!-- run: board; until: joined | kitchen -->    what its lasting commands say before the next is begun
     <!-- run: by tests/board/test_x.py -->          another test runs it
-Further parts: `exit: N`, `file: NAME` (the block is written there; `add to: NAME`: at its end), `long` (only with ROOTLET_DOCS=all),
-`replace: A = B` (what a person puts in place of A), `fill in` (after it the project is filled in, as the page asks).
+Further parts: `exit: N`, `file: NAME` (the block is written there; `add to: NAME`: at its end), `long` (only with
+ROOTLET_DOCS=all), `replace: A = B` (what a person puts in place of A), `fill in` (after it the project is filled in, as
+the page asks).
 """
 
 import re
