@@ -75,7 +75,7 @@ class Block:
     @property
     def elsewhere(self) -> str | None:
         """The test that runs it, where that is not this one."""
-        return self.scenes[0][3:] if self.scenes and self.scenes[0].startswith("by ") else None
+        return self.scenes[0][3:] if self.scenes and self.scenes[0].startswith("by tests/") else None
 
     @property
     def kind(self) -> str:

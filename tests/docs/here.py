@@ -1,8 +1,8 @@
 """The `rootlet` that the pages' blocks run: the command itself, in surroundings that are all on loopback.
 
-What differs from a user's machine is in the JSON file $ROOTLET_HERE: {"boards": [ports of virtual boards that seem to be
-plugged in], "names": [host names that lead to 127.0.0.1], "defaults": {command: {option: value}}}. No other name can be
-resolved.
+What differs from a user's machine is in the JSON file $ROOTLET_HERE: {"boards": [ports of virtual boards that seem
+to be plugged in], "names": [host names that lead to 127.0.0.1], "defaults": {command: {option: value}}}. No other
+name can be resolved.
 """
 
 import json
