@@ -328,7 +328,7 @@ def _discoverable(out):
 
 
 def load(path="config.json"):
-    """Read and check a configuration file. Raises RootletError CONFIG."""
+    """Read and check a configuration file. Args: path: its name. Returns as check does. Raises RootletError CONFIG."""
     try:
         if os.stat(path)[6] > 16384:
             raise RootletError("CONFIG", "%s is larger than 16 KB" % path, "shorten it")

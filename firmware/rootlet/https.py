@@ -33,10 +33,12 @@ class Response:
 
     @property
     def status(self):
+        """The status code, such as 200."""
         return self._parser.status
 
     @property
     def headers(self):
+        """The headers: lower-case name to text. Of long ones, and of many, only some are kept."""
         return self._parser.headers
 
     def _step(self):
@@ -82,7 +84,7 @@ class Response:
             self.close()
 
     def read(self):
-        """The whole body as bytes; bounded by max_bytes."""
+        """The whole body as bytes, at most max_bytes of get(). Raises RootletError HTTP_*."""
         body = bytearray()
         for piece in self:
             body.extend(piece)
@@ -125,7 +127,7 @@ def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=
         headers: dict of extra request headers; not sent on to another host by a redirect.
         timeout_ms: for everything, from the name look-up to the last byte of the body, redirects included.
         max_bytes: of body. redirects: how many to follow, each to https only.
-    Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
+    Returns a Response. Raises RootletError HTTP_*, TLS_NO_ROOTS, and whatever tls.connect raises.
     """
     if trust.psk:
         raise RootletError("TLS_NO_ROOTS", "a pre-shared key is for MQTT, a page needs roots")

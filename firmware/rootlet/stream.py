@@ -175,7 +175,7 @@ class Stream:
         return buf[pos + 2] << 8 | buf[pos + 3]
 
     def setblocking(self, flag):
-        """Nothing: every call has its deadline. Here because umqtt.simple calls it."""
+        """Nothing, whatever `flag` is: every call has its deadline. Here because umqtt.simple calls it."""
 
     def close(self):
         """Close the connection and free the buffers; MicroPython sends no close_notify. May be called twice."""

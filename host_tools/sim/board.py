@@ -25,7 +25,7 @@ _IMAGE = "frozen.romfs"
 
 
 def read_script(path: Path) -> dict[str, Any]:
-    """The script in a JSON file. Raises Failure where it cannot be read or is not an object."""
+    """The script in a JSON file. Args: path: of it. Raises Failure where it cannot be read or is not an object."""
     try:
         script = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -206,7 +206,8 @@ class VirtualBoard:
     def wait_for(self, pattern: str, timeout_s: float = 10, since: int = 0) -> str:
         """Wait for the console to say something.
 
-        Args: pattern: for re.search with MULTILINE. since: a former `position`; 0 is power-up.
+        Args: pattern: for re.search with MULTILINE. timeout_s: how long.
+            since: a former `position`; 0 is power-up.
         Returns: the whole line. Raises: TimeoutError.
         """
         return self._console.wait_for(pattern, timeout_s, since)
@@ -238,7 +239,7 @@ class VirtualBoard:
         return self._proxy is not None and not self._proxy.off.is_set()
 
     def wait_off(self, timeout_s: float = 10) -> None:
-        """Wait until a cut that was asked for has come. Raises TimeoutError."""
+        """Wait until a cut that was asked for has come, at most timeout_s. Raises TimeoutError."""
         if self._proxy is not None and not self._proxy.off.wait(timeout_s):
             raise TimeoutError(f"the power is still on; the console said: {self.output[-500:]}")
 
@@ -272,7 +273,10 @@ class VirtualBoard:
                 self._write_script(self._folder)
 
     def jump_clock(self, seconds: float) -> None:
-        """Let the board's clock jump while it runs, forwards or (negative) backwards; a hard reset starts it anew."""
+        """Let the board's clock jump while it runs; a hard reset starts it anew.
+
+        Args: seconds: negative is backwards.
+        """
         with self._lock:
             self._live["jump_s"] += seconds
             self._write_script(self._needed_folder())

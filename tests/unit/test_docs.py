@@ -59,7 +59,7 @@ def test_every_configuration_key_is_in_the_readme_or_a_page():
             assert f"`{section}{row[0]}`" in readme, section + row[0]
 
 
-@pytest.mark.parametrize(("page", "port"), [("README.md", 8883), ("docs/psk.md", 8884)])
+@pytest.mark.parametrize(("page", "port"), [("docs/configuration.md", 8883), ("docs/psk.md", 8884)])
 def test_the_example_configurations_are_accepted(page, port):
     example = re.search(r"```json\n(.*?)```", (ROOT / page).read_text(), re.S)
     assert example
