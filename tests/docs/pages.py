@@ -21,7 +21,7 @@ from tests.docs import fences
 from tests.docs.fences import Block
 
 _STEP_S = 110
-_READY_S = 40
+_READY_S = 90
 _PORTS = ("8883", "8884", "8443", "8080", "9000")  # that the pages name
 _NAMES = ("broker.home", "broker.example.org", "page.home", "updates.home", "192.168.1.10", "192.168.1.5")
 
@@ -199,6 +199,8 @@ class Page:
         try:
             program.wait_for(ready)
             if until:
+                if self.device and " logs" in command:
+                    self.device.reset()  # what it says is what it says when it starts
                 program.wait_for(re.escape(until))
         except AssertionError as e:
             raise AssertionError(f"{block.place}: {command}: {e}") from None
