@@ -84,7 +84,7 @@ class Response:
             self.close()
 
     def read(self):
-        """The whole body as bytes, at most max_bytes of get(). Raises RootletError HTTP_*."""
+        """The whole body as bytes; bounded by max_bytes."""
         body = bytearray()
         for piece in self:
             body.extend(piece)
