@@ -18,6 +18,7 @@ class Row:
         better: whether more or less of the unit is better. note: a few words for the table.
         allowance: how much worse than the reference's the ratio may be, as a part of it, see check.
         promised: the ratio that the project promises: at least (better "more") or at most.
+        headline: it stands in the README too.
     """
 
     group: str
@@ -29,6 +30,7 @@ class Row:
     note: str = ""
     allowance: float = 0.3
     promised: float | None = None
+    headline: bool = False
 
     def __post_init__(self) -> None:
         if not self.values:

@@ -1,6 +1,8 @@
-"""Runs on a board: QoS 1 publishing by stock umqtt.simple and by Rootlet, same broker, same TLS, in one run.
+"""Runs on a board: publishing by Rootlet, by stock umqtt.simple and by a bare loop, to one broker, step after step.
 
-The limit is a bare loop: packets framed beforehand, one write each, acknowledgements counted by their bytes.
+The bare loop is the limit: packets framed beforehand, acknowledgements counted by their bytes, over the socket that
+Rootlet's own connection uses. A run with QoS 0 ends with one message of QoS 1: its PUBACK says that the broker has
+taken in all before it.
 """
 
 import gc
@@ -22,7 +24,8 @@ from rootlet import tls as verified
 with open("bench.json") as f:
     JOB = json.load(f)
 TOPIC = b"rootlet/bench/load"
-PAYLOAD = b"x" * 64
+CERT, KEY = "device.crt.der", "device.key.der"
+TRUST = trust.load("trust_roots", lambda: JOB["now"], board.load()["tls"]).with_identity(CERT, KEY)
 
 
 class Ussl:
@@ -34,122 +37,203 @@ class Ussl:
         context.verify_mode = tls.CERT_REQUIRED
         for root in TRUST.roots:
             context.load_verify_locations(root)
-        context.load_cert_chain(trust.read_file("device.crt.der"), trust.read_file("device.key.der"))
+        context.load_cert_chain(trust.read_file(CERT), trust.read_file(KEY))
         return context.wrap_socket(sock, server_hostname=server_hostname)
 
 
-def stock(count):
-    sys.modules["ussl"] = Ussl
-    client = umqtt.simple.MQTTClient(
-        b"bench", JOB["host"], JOB["port"], keepalive=60, ssl=True, ssl_params={"server_hostname": JOB["host"]}
-    )
-    client.connect()
-    began = time.ticks_us()
-    for _ in range(count):
-        client.publish(TOPIC, PAYLOAD, qos=1)
-    took = time.ticks_diff(time.ticks_us(), began)
-    client.disconnect()
-    return count * 1000000 / took
+sys.modules["ussl"] = Ussl
 
 
-def rootlet(count, window):
-    client = mqtt.Client("bench", JOB["host"], JOB["port"], TRUST, window=window)
-    client.connect()
-    began = time.ticks_us()
-    for _ in range(count):
-        client.publish(TOPIC, PAYLOAD, qos=1)
-    client.flush()
-    took = time.ticks_diff(time.ticks_us(), began)
-    client.disconnect()
-    return count * 1000000 / took
-
-
-def timed(count, began):
-    return count * 1000000 / time.ticks_diff(time.ticks_us(), began)
-
-
-def raw(count, window):
-    hello = packets.connect_packet("bench", None, None, 60, None, True)
-    stream = verified.connect(JOB["host"], JOB["port"], hello, TRUST)
+def hello():
+    """A verified connection to the broker with its session open, as Rootlet makes it."""
+    packet = packets.connect_packet("bench", None, None, 60, None, True)
+    stream = verified.connect(JOB["host"], JOB["port"], packet, TRUST)
     if stream.read(4) != b"\x20\x02\x00\x00":
         raise ValueError("no CONNACK")
-    sock = stream._sock
-    poller = select.poll()
-    poller.register(stream._raw, select.POLLIN)
-    # An identifier comes again when `window` messages after it have been sent, so after its acknowledgement.
-    framed = [packets.publish_packet(TOPIC, PAYLOAD, False, 1, i + 1, False) for i in range(window)]
-    size = len(framed[0])
-    buf = bytearray(4 * window)
-    sent = acked = came = 0
-    began = time.ticks_us()
-    while acked < count:
-        while sent < count and sent - acked < window:
-            if sock.write(framed[sent % window]) != size:
-                raise ValueError("a short write")  # never on loopback with so little on its way
-            sent += 1
-        n = sock.readinto(buf)
-        if n:
-            came += n
+    return stream
+
+
+class Stock:
+    def __init__(self, step):
+        self.client = umqtt.simple.MQTTClient(
+            b"bench", JOB["host"], JOB["port"], keepalive=60, ssl=True, ssl_params={"server_hostname": JOB["host"]}
+        )
+        if step.get("stream"):
+            self.client.sock = hello()
+        else:
+            self.client.connect()
+        self.publish = self.client.publish
+        self.wait = self.client.wait_msg
+        self.subscribe = self.client.subscribe
+        self.set_callback = self.client.set_callback
+
+    def flush(self):
+        pass
+
+    def close(self):
+        self.client.disconnect()
+
+
+class Rootlet:
+    def __init__(self, step):
+        self.client = mqtt.Client("bench", JOB["host"], JOB["port"], TRUST, window=step.get("window", 1))
+        self.client.connect()
+        self.publish = self.client.publish
+        self.flush = self.client.flush
+        self.wait = self.client.wait_msg
+        self.subscribe = self.client.subscribe
+        self.set_callback = self.client.set_callback
+
+    def close(self):
+        self.client.disconnect()
+
+
+class Raw:
+    """The bare loop."""
+
+    def __init__(self, step):
+        self.stream = hello()
+        self.sock = self.stream._sock
+        self.poller = select.poll()
+        self.poller.register(self.stream._raw, select.POLLIN)
+        # An identifier comes again when `window` messages after it have been sent, so after its acknowledgement.
+        payload = bytes(step["size"])
+        self.framed = [packets.publish_packet(TOPIC, payload, False, 1, i + 1, False) for i in range(step["window"])]
+        self.plain = packets.publish_packet(TOPIC, payload)
+        self.buf = bytearray(256)
+
+    def send(self, packet):
+        n = self.sock.write(packet)
+        if n == len(packet):
+            return
+        rest = memoryview(packet)[n or 0 :]
+        self.poller.modify(self.stream._raw, select.POLLOUT)
+        while rest:
+            self.poller.poll(10000)
+            rest = rest[self.sock.write(rest) or 0 :]
+        self.poller.modify(self.stream._raw, select.POLLIN)
+
+    def read(self):
+        """Bytes that came."""
+        while True:
+            n = self.sock.readinto(self.buf)
+            if n:
+                return n
+            if n == 0 or not self.poller.poll(10000):
+                raise ValueError("the broker is gone")
+
+    def unacknowledged(self, count):
+        for _ in range(count - 1):
+            self.send(self.plain)
+        self.windowed(1)
+
+    def windowed(self, count):
+        framed, window = self.framed, len(self.framed)
+        sent = acked = came = 0
+        while acked < count:
+            while sent < count and sent - acked < window:
+                self.send(framed[sent % window])
+                sent += 1
+            came += self.read()
             acked = came >> 2
-        elif n == 0 or not poller.poll(10000):
-            raise ValueError("the broker is gone")
-    rate = timed(count, began)
-    stream.write(b"\xe0\0")
-    stream.close()
-    return rate
+
+    def round_trip(self):
+        self.send(self.framed[0])
+        self.read()
+
+    def close(self):
+        self.stream.write(b"\xe0\0")
+        self.stream.close()
 
 
-def through_outbox(count, mode, first=False):
+def rate(step):
+    """Messages a second."""
+    count, payload, qos = step["count"], bytes(step["size"]), step["qos"]
+    way = WAYS[step["way"]](step)
+    publish = getattr(way, "publish", None)
+    memory.settle()
+    began = time.ticks_us()
+    if publish is None:
+        if qos:
+            way.windowed(count)
+        else:
+            way.unacknowledged(count)
+    else:
+        for _ in range(count - 1):
+            publish(TOPIC, payload, qos=qos)
+        publish(TOPIC, payload, qos=1)
+        way.flush()
+    took = time.ticks_diff(time.ticks_us(), began)
+    way.close()
+    return [count * 1000000 / took]
+
+
+def latency(step):
+    """Milliseconds from a publish to its PUBACK, or with QoS 0 until it has come back: median and 99th percentile.
+
+    With QoS 0 the board is its own observer, subscribed to what it sends: so there is one clock.
+    """
+    count, payload, qos = step["count"], bytes(step["size"]), step["qos"]
+    way = WAYS[step["way"]](step)
+    times = []
+    if not qos:
+        way.set_callback(lambda topic, message: None)
+        way.subscribe(TOPIC)
+    memory.settle()
+    for _ in range(count):
+        began = time.ticks_us()
+        if not hasattr(way, "publish"):
+            way.round_trip()
+        else:
+            way.publish(TOPIC, payload, qos=qos)
+            if qos:
+                way.flush()
+            else:
+                way.wait()
+        times.append(time.ticks_diff(time.ticks_us(), began))
+    way.close()
+    times.sort()
+    return [times[count // 2] / 1000, times[count * 99 // 100] / 1000]
+
+
+def through_outbox(step):
     """As the gateway does it: into the outbox, from there by the link to the broker, out of it by PUBACK.
 
-    Args: first: each is on flash before it is sent, thirty-two written at a time; else as by default, what is not
-        acknowledged within ten seconds.
+    "first": each is on flash before it is sent, thirty-two written at a time; else as by default, what is not
+    acknowledged within ten seconds.
     """
-    box = boxes.Outbox("bench_box", mode=mode)
+    count, payload = step["count"], bytes(step["size"])
+    box = boxes.Outbox("bench_box", mode=step["mode"])
     link = links.Link(JOB["mqtt"], "bench", TRUST, box)
     link.connect()
     poller = select.poll()
     poller.register(link.client.sock._raw, select.POLLIN)
+    memory.settle()
     made = 0
     began = time.ticks_us()
     while made < count or len(box):
         if len(box) <= 32 and made < count:
             for _ in range(min(32, count - made)):
-                box.put(TOPIC, PAYLOAD)
+                box.put(TOPIC, payload)
                 made += 1
-            if first:
+            if step.get("first"):
                 box.flush()
         box.tick()
         # Waiting as the bare loop does, not by the gateway's clock.
         if not link.pump() + link.listen() and not poller.poll(10000):
             raise ValueError("the broker is gone")
-    rate = timed(count, began)
+    took = time.ticks_diff(time.ticks_us(), began)
     if link.acked != count:
         raise ValueError("%d of %d acknowledged" % (link.acked, count))
     link.client.disconnect()
     box.flush()  # the acknowledgements too, or the next round would begin with some of these
-    return rate
+    return [count * 1000000 / took]
 
 
-gc.collect()
-TRUST = trust.load("trust_roots", lambda: JOB["now"], board.load()["tls"]).with_identity(
-    "device.crt.der", "device.key.der"
-)
-result = {"free_bytes": gc.mem_free()}
-result["stock"] = stock(JOB["stock_count"])
-gc.collect()
-result["window_1"] = rootlet(JOB["count"], 1)
-gc.collect()
-# In turn, several times, the best of each: something else may have the machine for a moment.
-WAYS = {
-    "raw": lambda: raw(JOB["count"], 16),
-    "window_16": lambda: rootlet(JOB["count"], 16),
-    "outbox_ram": lambda: through_outbox(JOB["count"], "ram"),
-    "outbox_flash": lambda: through_outbox(JOB["count"], "flash"),
-    "outbox_first": lambda: through_outbox(JOB["count"], "flash", True),
-}
+WAYS = {"stock": Stock, "rootlet": Rootlet, "raw": Raw}
+MEASURES = {"rate": rate, "latency": latency, "outbox": through_outbox}
+# All in turn, several times: something else may have the machine for a moment.
 for _ in range(JOB["rounds"]):
-    for name in WAYS:
-        memory.settle()
-        result[name] = max(result.get(name, 0), WAYS[name]())
-print("result", json.dumps(result))
+    for i, step in enumerate(JOB["steps"]):
+        gc.collect()
+        print("result", json.dumps({"step": i, "values": MEASURES[step["measure"]](step)}))
