@@ -35,9 +35,10 @@ def _count(counts: dict[str, int], size: int) -> int:
 def _throughput(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tuple[Step, list[dict[str, Any]]]]:
     for qos, group in ((1, "publish, QoS 1"), (0, "publish, QoS 0")):
         for size in sizes:
-            base = {"measure": "rate", "qos": qos, "size": size, "window": 16, "count": _count(counts, size)}
+            count = _count(counts, size)
+            base: Step = {"measure": "rate", "qos": qos, "size": size, "window": 16, "count": count}
             raw, stock = f"{_size(size)}: bare loop", f"{_size(size)}: stock umqtt.simple"
-            few = counts["stock"] if qos else base["count"] // 4
+            few = counts["stock"] if qos else count // 4
             yield base | {"way": "raw"}, [{"group": group, "name": raw}]
             yield base | {"way": "stock", "count": few}, [{"group": group, "name": stock}]
             ours: list[dict[str, Any]] = [
@@ -50,7 +51,7 @@ def _throughput(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tupl
                 ours.append({"group": group, "name": name, "to": stock, "promised": limit, "headline": True})
                 # What is left of the difference where stock has our stream, which sends at once.
                 other = {"group": group, "name": "64 B: stock over our stream", "to": raw}
-                yield base | {"way": "stock", "stream": True, "count": base["count"] // 4}, [other]
+                yield base | {"way": "stock", "stream": True, "count": count // 4}, [other]
             yield base | {"way": "rootlet"}, ours
 
 
@@ -73,7 +74,7 @@ def _latency(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tuple[S
                 step = {"measure": "latency", "way": way, "qos": qos, "size": size, "window": 1, "count": count}
                 rows: list[dict[str, Any]] = []
                 for percentile in ("p50", "p99"):
-                    row = {"group": group, "name": f"{_size(size)}: {names[way]}, {percentile}", "better": "less"}
+                    row: dict[str, Any] = {"group": group, "name": f"{_size(size)}: {names[way]}, {percentile}", "better": "less"}
                     if way == "rootlet":
                         row["to"] = f"{_size(size)}: {names[ways[0]]}, {percentile}"
                     if percentile == "p99":
