@@ -74,7 +74,11 @@ def _latency(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tuple[S
                 step = {"measure": "latency", "way": way, "qos": qos, "size": size, "window": 1, "count": count}
                 rows: list[dict[str, Any]] = []
                 for percentile in ("p50", "p99"):
-                    row: dict[str, Any] = {"group": group, "name": f"{_size(size)}: {names[way]}, {percentile}", "better": "less"}
+                    row: dict[str, Any] = {
+                        "group": group,
+                        "name": f"{_size(size)}: {names[way]}, {percentile}",
+                        "better": "less",
+                    }
                     if way == "rootlet":
                         row["to"] = f"{_size(size)}: {names[ways[0]]}, {percentile}"
                     if percentile == "p99":
@@ -95,6 +99,15 @@ def _outbox(counts: dict[str, int]) -> Iterator[tuple[Step, list[dict[str, Any]]
     ):
         row = {"group": group, "name": name, "to": raw, "promised": promised, "headline": True}
         yield base | {"measure": "outbox"} | step, [row]
+
+
+def _garbage() -> Iterator[tuple[Step, list[dict[str, Any]]]]:
+    group = "publish, garbage a message"
+    base = {"measure": "garbage", "qos": 1, "size": 64, "window": 16, "count": 8}
+    row = {"group": group, "unit": "B", "better": "less"}
+    yield base | {"way": "stock", "window": 1}, [row | {"name": "64 B: stock umqtt.simple"}]
+    name = "64 B: rootlet, window full"
+    yield base | {"way": "rootlet"}, [row | {"name": name, "to": "64 B: stock umqtt.simple", "allowance": 0.5}]
 
 
 def settings(place: Place, port: int) -> dict[str, Any]:
@@ -120,7 +133,13 @@ def steps(quick: bool, virtual: bool = True) -> list[tuple[Step, list[dict[str, 
         counts = counts | {"count": counts["count"] // _SLOW, "latency": counts["latency"] // 4}
     sizes, few = ((64, 1024), (64,)) if quick else (SIZES, (64, 4096))
     windows = (1, 16) if quick else WINDOWS
-    parts_of_it = (_throughput(counts, sizes), _windows(counts, windows), _latency(counts, few), _outbox(counts))
+    parts_of_it = (
+        _throughput(counts, sizes),
+        _windows(counts, windows),
+        _latency(counts, few),
+        _outbox(counts),
+        _garbage(),
+    )
     return [one for part in parts_of_it for one in part]
 
 
