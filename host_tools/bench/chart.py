@@ -13,7 +13,8 @@ _BAR = 14
 _STEP = 22
 _GROUP = 46
 _STYLE = """
-svg { font: 13px system-ui, sans-serif; --paper: #fff; --ink: #1c2430; --quiet: #5a6675; --ours: #0b6e4f; --other: #9aa7b5; }
+svg { font: 13px system-ui, sans-serif;
+--paper: #fff; --ink: #1c2430; --quiet: #5a6675; --ours: #0b6e4f; --other: #9aa7b5; }
 @media (prefers-color-scheme: dark) {
 svg { --paper: #14181d; --ink: #e8edf2; --quiet: #a3afbc; --ours: #3ecf9a; --other: #5f6b78; } }
 .paper { fill: var(--paper); } text { fill: var(--ink); } .quiet { fill: var(--quiet); font-size: 12px; }
@@ -35,6 +36,13 @@ def _lengths(rows: list[Row], room: float) -> tuple[list[float], bool]:
     return [room * (math.log10(value) - first) / span if value > 0 else 0.0 for value in values], True
 
 
+def _is_ours(row: Row, members: list[Row]) -> bool:
+    """Whether a row is Rootlet's own figure: by its name, or, where nobody else is in the group, what has a ratio."""
+    if any("rootlet" in other.name for other in members):
+        return "rootlet" in row.name
+    return row.to is not None
+
+
 def _text(x: float, y: float, words: str, kind: str = "", end: bool = False) -> str:
     anchor = ' text-anchor="end"' if end else ""
     named = f' class="{kind}"' if kind else ""
@@ -42,11 +50,12 @@ def _text(x: float, y: float, words: str, kind: str = "", end: bool = False) -> 
 
 
 def svg(rows: Iterable[Row], title: str) -> str:
-    """The picture. Args: title: a line above all groups. Each row is one bar, named and with its value beside it."""
+    """The picture: each row a bar with its name and value. Args: title: above all, in lines parted by "; "."""
     rows = list(rows)
     found = ratios(rows)
-    body = [_text(16, 28, title, "quiet")]
-    y = 40
+    lines_above = title.split("; ")
+    body = [_text(16, 28 + 18 * i, line, "quiet") for i, line in enumerate(lines_above)]
+    y = 22 + 18 * len(lines_above)
     # Bars share a scale only with what has the same unit.
     for group, unit in dict.fromkeys((row.group, row.unit) for row in rows):
         members = [row for row in rows if (row.group, row.unit) == (group, unit)]
@@ -58,8 +67,8 @@ def svg(rows: Iterable[Row], title: str) -> str:
         y += _GROUP - 8
         for row, length in zip(members, lengths, strict=True):
             ratio = found.get((row.group, row.name))
-            told = f"{number(row.median)}" + (f"  × {number(ratio)}" if ratio is not None else "")
-            kind = "ours" if row.to else "other"
+            told = number(row.median) + (f", ratio {number(ratio)}" if ratio is not None else "")
+            kind = "ours" if _is_ours(row, members) else "other"
             body.append(_text(_LABELS, y + _BAR - 3, row.name, end=True))
             body.append(
                 f'<rect x="{_LABELS + 8}" y="{y}" width="{max(length, 1):.1f}" height="{_BAR}" rx="2" class="{kind}"/>'
@@ -68,6 +77,6 @@ def svg(rows: Iterable[Row], title: str) -> str:
             y += _STEP
     height = y + 16
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">'
-    lines = [head, f"<title>{escape(title)}</title>", f"<style>{_STYLE}</style>"]
-    lines.append(f'<rect width="{_WIDTH}" height="{height}" class="paper"/>')
-    return "\n".join([*lines, *body, "</svg>"]) + "\n"
+    paper = f'<rect width="{_WIDTH}" height="{height}" class="paper"/>'
+    lines = [head, f"<title>{escape(title)}</title>", f"<style>{_STYLE}</style>", paper, *body, "</svg>"]
+    return "\n".join(lines) + "\n"

@@ -50,7 +50,7 @@ def _throughput(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tupl
                 ours[0]["headline"] = True
                 ours.append({"group": group, "name": name, "to": stock, "promised": limit, "headline": True})
                 # What is left of the difference where stock has our stream, which sends at once.
-                other = {"group": group, "name": "64 B: stock over our stream", "to": raw}
+                other = {"group": group, "name": "64 B: stock umqtt.simple over our stream"}
                 yield base | {"way": "stock", "stream": True, "count": count // 4}, [other]
             yield base | {"way": "rootlet"}, ours
 
