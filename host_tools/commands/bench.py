@@ -16,6 +16,12 @@ def bench(
     ] = False,
     readme: Annotated[bool, typer.Option("--readme", help="Put the chief figures into README.md.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print build/bench.json.")] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Serial port of a board to measure, instead of the virtual one.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="With --device: this machine, as the board reaches it.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="Broker with --brokers: auto, or a name.")] = "auto",
     brokers: Annotated[
         bool, typer.Option("--brokers", help="Measure each installed broker instead: memory, messages, handshakes.")
@@ -32,10 +38,12 @@ def bench(
         return
     from host_tools.bench import check as against
     from host_tools.bench import report, run
-    from host_tools.bench.place import VirtualPlace
+    from host_tools.bench.device import DevicePlace
+    from host_tools.bench.place import Place, VirtualPlace
 
     groups = run.chosen(group or [])
-    with VirtualPlace() as place:
+    chosen: Place = DevicePlace(device, address) if device else VirtualPlace()
+    with chosen as place:
         result = run.run(place, groups, quick, lambda name: typer.echo(f"measuring {name}", err=True))
     paths = report.write(result)
     typer.echo(report.as_json(result) if as_json else report.markdown(result), nl=False)
