@@ -92,7 +92,7 @@ class DevicePlace(Place):
                 because,
                 f"mpremote connect {self.port} fs ls   (and remove what is not needed)",
             )
-        output = self._call(ON_BOARD / "facts.py", _COPY_S)
+        output = self._call(ON_BOARD / "facts.py", self._tree, TIMEOUT_S)
         joined = [line for line in output.splitlines() if line.startswith("joined ")]
         theirs = json.loads(joined[-1].removeprefix("joined "))
         self.address = self._wanted or towards(theirs)
@@ -103,21 +103,19 @@ class DevicePlace(Place):
         """Whether a measurement that was cut off has left its folder, which is used again."""
         return f" {FOLDER}/" in deploy._mpremote(self.port, "fs", "ls", ":/")
 
-    def _call(self, script: Path, timeout_s: float) -> str:
-        """Copy what has changed, join, run. Returns what was printed."""
+    def _call(self, script: Path, tree: Path, timeout_s: float) -> str:
+        """Copy a tree, join, run. Returns what was printed."""
         join = f"FOLDER = {'/' + FOLDER!r}\n{(ON_BOARD / 'joining.py').read_text()}"
-        self._copy()
+        deploy._mpremote(self.port, "fs", "cp", "-r", FOLDER, ":/", timeout_s=_COPY_S, cwd=tree.parent)
         return deploy._mpremote(self.port, "exec", join, "+", "run", str(script.resolve()), timeout_s=timeout_s)
-
-    def _copy(self) -> None:
-        deploy._mpremote(self.port, "fs", "cp", "-r", FOLDER, ":/", timeout_s=_COPY_S, cwd=self._tree.parent)
 
     def run(
         self, script: Path, job: Mapping[str, Any], files: Mapping[str, Path | bytes], timeout_s: float = TIMEOUT_S
     ) -> list[dict[str, Any]]:
         """See Place.run. Files of runs before stay until the end, where none of these has their name."""
-        put(self._tree, job, files)
-        return results_of(self._call(script, timeout_s * _SLOWER), script)
+        tree = Path(tempfile.mkdtemp(dir=self._folder.name)) / FOLDER
+        put(tree, job, files)
+        return results_of(self._call(script, tree, timeout_s * _SLOWER), script)
 
     def facts(self) -> dict[str, Any]:
         """See Place.facts."""

@@ -12,14 +12,17 @@ import sys
 
 def join():
     sys.path[:] = [FOLDER] + [path for path in sys.path if path not in ("/app_a", "/app_b", FOLDER)]
-    from rootlet import board, config, wifi
+    from rootlet import board, config, errors, wifi
 
     os.chdir("/")
     settings = config.load()["wifi"]
     os.chdir(FOLDER)
     facts = board.load()
     wlan = wifi.start(settings, facts)
-    address = wifi.address(wlan) or asyncio.run(wifi.join(wlan, settings, facts))[1]
+    try:
+        address = wifi.address(wlan) or asyncio.run(wifi.join(wlan, settings, facts))[1]
+    except errors.RootletError as e:
+        raise OSError("%s: %s" % (e.code, e.fact)) from None  # with the fact on the last line, which mpremote tells
     print("joined", json.dumps(address))
 
 
