@@ -19,6 +19,7 @@ GROUPS = {
     "latency to PUBACK": "ms",
     "latency of QoS 0 there and back": "ms",
     "publish, through the outbox": "messages/s",
+    "publish, processor time a message": "µs",
     "publish, garbage a message": "B",
 }
 
