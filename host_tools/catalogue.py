@@ -426,7 +426,7 @@ ENTRIES = {
         (
             "The page has grown, or is another one than was meant.",
             "The limit, max_bytes, is set too low.",
-            "A program sends a body of more than 16 KB by POST.",
+            "A program sends a body of more than 4 KB by POST.",
         ),
         "524288 bytes announced, 262144 allowed",
     ),

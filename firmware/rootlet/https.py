@@ -7,7 +7,7 @@ from .deadline import Deadline
 from .errors import RootletError
 
 _CHUNK = 1024
-_LONGEST_OUT = 16384  # bytes of a body that is sent
+_LONGEST_OUT = 4096  # bytes of a body that is sent: it goes out in one piece with the head
 
 
 def _place(url):
@@ -124,7 +124,7 @@ def _request(host, port, path, headers, body):
 def post(url, trust, body, content_type="application/json", headers=None, timeout_ms=20000, max_bytes=16384):
     """POST to an address over verified TLS. No redirect is followed: what was sent to one place goes to no other.
 
-    Args: body: str or bytes, at most 16,384. content_type: of it. The rest: see get.
+    Args: body: str or bytes, at most 4,096 bytes. content_type: of it. The rest: see get.
     Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
     """
     body = body.encode() if isinstance(body, str) else body
