@@ -15,14 +15,16 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 
-from host_tools.paths import FIRMWARE, ROOT
+from host_tools.paths import BUILD, FIRMWARE, ROOT
 from host_tools.servers import SntpServer
+from rootlet.store import Store
 
 EXAMPLES = ROOT / "docs" / "examples"
 NAMES = ("plain-sensor", "aws-iot", "webhook", "ble-gateway", "battery-node")
@@ -43,8 +45,11 @@ def free_port() -> int:
 
 
 def blocks(name: str) -> list[str]:
-    """The page's shell blocks, in order."""
-    return re.findall(r"```sh\n(.*?)```", (EXAMPLES / name / "README.md").read_text(), re.DOTALL)
+    """The shell blocks of a page that run here, in order. Each has a marker, and what does not run says why."""
+    text = (EXAMPLES / name / "README.md").read_text()
+    found = re.findall(r"<!-- (not run: \w.*|run: by tests/board/test_examples\.py) -->\n```sh\n(.*?)```", text, re.DOTALL)
+    assert len(found) == text.count("```sh\n")
+    return [block for marker, block in found if marker.startswith("run")]
 
 
 class Terminal:
@@ -156,8 +161,8 @@ class Reader:
         self._cwd = Path(cwd)
 
     def _log(self) -> str:
-        files = [*self._cwd.glob("build/broker/log.txt")]
-        return "\n".join(file.read_text()[-800:] for file in files)
+        log = BUILD / "broker" / "log.txt"
+        return log.read_text()[-800:] if log.exists() else ""
 
     @property
     def readings(self) -> set[tuple[str, str, float]]:
@@ -221,3 +226,89 @@ def test_webhook(reader: Reader) -> None:
     assert said[:2] == ["status: 503", "status: 503"]
     secret = (reader.project / "hook.key").read_text().strip()
     assert secret not in "".join(server.said)
+
+
+def without_retained(reader: Reader) -> None:
+    """The broker goes, and comes back as one that ends the connection of who wants a message retained."""
+    reader.terminals["server"].end()
+    conf = reader.project / "mosquitto.conf"
+    conf.write_text((BUILD / "broker" / "mosquitto.conf").read_text() + "retain_available false\n")
+    program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    broker = Terminal(f"{program} -v -c {conf}", reader.project, dict(os.environ))
+    reader.stack.callback(broker.end)
+    reader.terminals["server"] = broker
+
+
+@pytest.mark.parametrize("reader", ["aws-iot"], indirect=True)
+def test_aws_iot(reader: Reader) -> None:
+    *desk, to_aws = blocks(reader.name)
+    for block in desk:
+        reader.type(block)
+    assert "BROKEN" not in reader.said
+    assert ("chip", "temperature", 24) in reader.readings
+    # Of what AWS does and Mosquitto does not by default, this much can be had here.
+    console = reader.console(60)
+    without_retained(reader)
+    console.wait_for("mqtt: connected")
+    reader.said = ""
+    reader.type("rootlet watch --count 2 --timeout 20")
+    assert ("chip", "temperature", 24) in reader.readings
+    console.end()
+    config = reader.project / "build" / "sim" / "config.json"
+    said = json.loads(config.read_text())
+    assert said["mqtt"]["retain"] is False
+    said["mqtt"]["retain"] = True
+    config.write_text(json.dumps(said))
+    reader.type("mpremote connect build/board reset")
+    reader.console().wait_for("error: MQTT_(REFUSED|CLOSED)")
+
+    reader.type(to_aws)
+    made = reader.project / "build" / "devices" / "thing-1"
+    mqtt = json.loads((made / "config.json").read_text())["mqtt"]
+    assert mqtt["host"].endswith("-ats.iot.eu-west-1.amazonaws.com")
+    assert (mqtt["retain"], mqtt["qos"], "cert" in mqtt) == (False, 1, True)
+    assert Store(str(made / "roots.bin")).count == 2
+    assert not (made / "trust_roots.py").exists()
+    assert "BEGIN CERTIFICATE" in (reader.project / "thing-1.pem").read_text()
+
+
+def test_the_policy_allows_what_the_configuration_does() -> None:
+    statements = json.loads((EXAMPLES / "aws-iot" / "policy.json").read_text())["Statement"]
+    assert {row["Action"] for row in statements} == {"iot:Connect", "iot:Publish"}
+    assert statements[0]["Condition"]["ForAllValues:StringEquals"] == {"iot:ConnectAttributes": ["LastWill"]}
+    topic = tomllib.loads((EXAMPLES / "aws-iot" / "rootlet.toml").read_text())["mqtt"]["topic"]
+    allowed = statements[1]["Resource"].partition(":topic/")[2].replace("${iot:Connection.Thing.ThingName}", "{device}")
+    assert allowed.endswith("/*")
+    assert topic.startswith(allowed[:-1])
+    assert topic.count("/") <= 7
+
+
+@pytest.mark.parametrize("board", ["esp32_generic", "pico_w"])
+@pytest.mark.parametrize("reader", ["battery-node"], indirect=True)
+def test_battery_node(reader: Reader, board: str) -> None:
+    """On both kinds of board: one that counts the time in its sleep, and one that forgets it."""
+    source = reader.folder / "docs" / "examples" / reader.name
+    for name, changes in (
+        ("rootlet.toml", [("every_s = 600 ", "every_s = 2 "), ('board = "esp32_generic"', f'board = "{board}"')]),
+        ("main.py", [("SEND_EVERY = 6 ", "SEND_EVERY = 3 "), ("LISTEN_S = 10 ", "LISTEN_S = 0 ")]),
+    ):
+        text = (source / name).read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (source / name).write_text(text)
+    for block in blocks(reader.name):
+        reader.type(block.replace("esp32_generic", board))
+    console = reader.console(60)
+    console.wait_for("node: wake 2, 2 readings wait")
+    console.wait_for("node: wake 3, 3 readings wait")
+    console.wait_for("clock: it was -?[0-4] s slow")
+    console.wait_for("mqtt: 3 readings sent")
+    # Without a broker all stay, over sleeps, and go when it is back.
+    reader.terminals["server"].end()
+    console.wait_for("error: TCP_REFUSED", 60)
+    waiting = int(re.findall(r"(\d+) readings wait", console.wait_for("readings wait"))[0])
+    assert waiting >= 4
+    reader.type(blocks(reader.name)[1])
+    sent = int(re.findall(r"(\d+) readings sent", console.wait_for("readings sent", 60))[0])
+    assert sent > waiting
