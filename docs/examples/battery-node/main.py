@@ -7,6 +7,7 @@ import sys
 import time
 
 import machine
+
 from rootlet import board, clock, link, memory, outbox, reading, sensors, slots, start, trees, trust, wifi
 from rootlet.errors import RootletError
 

@@ -1,4 +1,4 @@
-"""Reads a sensor and POSTs its readings to an HTTPS address, signed with a shared secret; tries again until they are taken.
+"""Reads a sensor and POSTs its readings to an HTTPS address, signed; tries again until they are taken.
 
 Each is kept on flash from a moment after it was made until the server has said 2xx.
 """
@@ -6,7 +6,6 @@ Each is kept on flash from a moment after it was made until the server has said 
 import asyncio
 import hashlib
 import json
-import time
 from binascii import hexlify
 
 from rootlet import backoff, board, clock, https, memory, outbox, reading, sensors, slots, start, trees, trust, wifi
@@ -36,7 +35,7 @@ class Hook:
     def __init__(self, settings):
         self.settings = settings
         self.hardware = board.load()
-        self.trust = trust.load("trust_roots", lambda: self.clock.now(), self.hardware.get("tls"))
+        self.trust = trust.load("trust_roots", self.now, self.hardware.get("tls"))
         self.clock = clock.Clock(self.trust.floor, settings["clock"]["servers"])
         self.box = outbox.Outbox(hold_ms=HOLD_MS, window=AT_ONCE)
         self.pauses = backoff.Backoff()
@@ -46,6 +45,9 @@ class Hook:
             row.setdefault("password", "")
         self.wlan = None
         self.start = None  # Unix seconds of this start: with `seq` it names a reading once and for all
+
+    def now(self):
+        return self.clock.now()
 
     async def sense(self):
         """Read for ever, from when the clock is good."""

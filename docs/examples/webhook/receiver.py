@@ -1,6 +1,6 @@
 """Takes the readings: an HTTPS server that checks the signature, forgets what it has had already, and prints the rest.
 
-    python3 receiver.py CERT KEY SECRET_FILE [--port 8443] [--busy N]
+Usage: python3 receiver.py CERT KEY SECRET_FILE [--port 8443] [--busy N]
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 OLDEST_S = 300
 MOST_BYTES = 8192
 REMEMBERED = 10_000
+SEEN: OrderedDict[tuple, None] = OrderedDict()
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
@@ -25,7 +26,6 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     timeout = 10
     secret = b""
     busy = 0
-    seen: OrderedDict[tuple, None] = OrderedDict()
 
     def do_POST(self) -> None:
         """Check, then print what is new."""
@@ -43,11 +43,11 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         except (ValueError, TypeError, KeyError):
             return self._answer(400)
         for *name, reading in readings:
-            if tuple(name) not in self.seen:
-                self.seen[tuple(name)] = None
+            if tuple(name) not in SEEN:
+                SEEN[tuple(name)] = None
                 print("reading:", json.dumps(reading), flush=True)
-        while len(self.seen) > REMEMBERED:
-            self.seen.popitem(last=False)
+        while len(SEEN) > REMEMBERED:
+            SEEN.popitem(last=False)
         return self._answer(200)
 
     def _signed(self, body: bytes) -> bool:
