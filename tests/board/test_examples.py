@@ -4,6 +4,8 @@ What differs from a reader's machine: the ports (any free ones), the time server
 """
 
 import contextlib
+import hmac
+import http.client
 import json
 import os
 import queue
@@ -11,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -222,6 +225,19 @@ def test_ble_gateway(reader: Reader) -> None:
     assert "231d39c1" not in reader.said
 
 
+def signed(secret: str, seconds: int, body: bytes) -> str:
+    return f"t={seconds},v1=" + hmac.new(secret.encode(), b"%d." % seconds + body, "sha256").hexdigest()
+
+
+def posted(reader: Reader, body: bytes, signature: str) -> int:
+    """The status that the receiver gives."""
+    context = ssl.create_default_context(cafile=reader.project / "ca-data" / "ca.crt.pem")
+    connection = http.client.HTTPSConnection("localhost", reader.ports[8443], context=context, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("POST", "/readings", body, {"X-Signature": signature})
+        return connection.getresponse().status
+
+
 @pytest.mark.parametrize("reader", ["webhook"], indirect=True)
 def test_webhook(reader: Reader) -> None:
     for block in blocks(reader.name):
@@ -232,6 +248,22 @@ def test_webhook(reader: Reader) -> None:
     assert said[:2] == ["status: 503", "status: 503"]
     secret = (reader.project / "hook.key").read_text().strip()
     assert secret not in "".join(server.said)
+    # Who does not know the secret, or sends an old request again, is refused; what has come already is not told again.
+    now = int(time.time())
+    mine = json.dumps([{"device": "me", "boot": 1, "seq": 1}]).encode()
+    assert posted(reader, mine, "") == 401
+    assert posted(reader, mine, signed(secret[::-1], now, mine)) == 401
+    assert posted(reader, mine + b" ", signed(secret, now, mine)) == 401
+    assert posted(reader, mine, signed(secret, now - 301, mine)) == 401
+    for nonsense in (b"[1]", b"{", b'[{"device": "me"}]'):
+        assert posted(reader, nonsense, signed(secret, now, nonsense)) == 400
+    assert posted(reader, b"x" * 8193, "") == 413
+    for _ in range(2):
+        assert posted(reader, mine, signed(secret, now, mine)) == 200
+    other = mine.replace(b"me", b"it")
+    assert posted(reader, other, signed(secret, now, other)) == 200
+    server.wait_for('reading: .*"it"')
+    assert len([line for line in server.said if '"me"' in line]) == 1
 
 
 def without_retained(reader: Reader) -> None:
