@@ -126,7 +126,8 @@ def _request(host, port, path, headers, body):
 def post(url, trust, body, content_type="application/json", headers=None, timeout_ms=20000, max_bytes=16384):
     """POST to an address over verified TLS. No redirect is followed: what was sent to one place goes to no other.
 
-    Args: body: str or bytes, at most 4,096 bytes. content_type: of it. The rest: see get.
+    Args: body: str or bytes, at most 4,096 bytes. content_type: of it. url, trust, headers, timeout_ms, max_bytes: as
+        for get.
     Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
     """
     body = body.encode() if isinstance(body, str) else body
