@@ -54,6 +54,7 @@ class Broker:
         revoked: PEM file of the CA's CRL.
         node, nodes, secret: this machine and all of a cluster; `bind` and `port` are the node's then. Entering waits
             for the process alone: wait_ready() for the cluster.
+    Raises: Failure where the engine cannot do that or does not start; ValueError for a key_log with another than amqtt.
     """
 
     def __init__(

@@ -41,7 +41,10 @@ _PROFILE_FILE = "profile.json"
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate that was made: `kind` is "server", "node" or "device"; `notes` say what a person should know."""
+    """A certificate that was made: `kind` is "server", "node" or "device"; `notes` say what a person should know.
+
+    `cert` is the certificate itself, of `name`; `cert_pem`, `cert_der`, `key_pem`, `key_der` are the files.
+    """
 
     kind: str
     name: str
@@ -59,7 +62,10 @@ class Issued:
 
 @dataclass(frozen=True)
 class Authority:
-    """A CA that can issue: made by `init` or `load`."""
+    """A CA that can issue: made by `init` or `load`.
+
+    `directory`, `cert`, `key` and `profile` are what it was made with.
+    """
 
     directory: Path
     cert: x509.Certificate
@@ -111,7 +117,8 @@ class Authority:
     ) -> Issued:
         """A certificate for one machine of a cluster: serverAuth, and clientAuth for the other machines it calls.
 
-        Arguments as for issue_server. Brokers must not take it for a device's: its name is on no list of devices.
+        Args: names, ips, days, force: as for issue_server. Brokers must not take it for a device's: its name is on no
+        list of devices.
         Raises: Failure.
         """
         san = x509_names.server_names(names, ips)
@@ -130,7 +137,10 @@ class Authority:
         key_type: str | None = None,
         force: bool = False,
     ) -> Issued:
-        """A clientAuth certificate with CN=device_id, for mutual TLS. Arguments as for issue_server."""
+        """A clientAuth certificate with CN=device_id, for mutual TLS.
+
+        Args: days, not_before, not_after, key_type, force: as for issue_server. Raises: Failure.
+        """
         life = Life(days, not_before, not_after, DEVICE_DAYS)
         key = new_key(handshakes.PROFILES[self.profile].device if key_type is None else key_type)
         san = [x509_names.device_name(device_id)]
@@ -145,7 +155,10 @@ class Authority:
         not_before: datetime | None = None,
         not_after: datetime | None = None,
     ) -> tuple[x509.Certificate, PrivateKey]:
-        """As issue_device, but nothing is written: the certificate and its key. Raises Failure."""
+        """As issue_device, but nothing is written: the certificate and its key.
+
+        Args: device_id, days, not_before, not_after: as for issue_device. Raises: Failure.
+        """
         key = new_key(handshakes.PROFILES[self.profile].device)
         life = Life(days, not_before, not_after, DEVICE_DAYS)
         san = [x509_names.device_name(device_id)]
@@ -304,7 +317,7 @@ def is_encrypted(directory: Path) -> bool:
 def load(directory: Path = DEFAULT_DIRECTORY, passphrase: str | None = None) -> Authority:
     """Open a CA for issuing.
 
-    Args: passphrase: for an encrypted key; ignored for one in the clear.
+    Args: directory: where `init` made it. passphrase: for an encrypted key; ignored for one in the clear.
     Raises: Failure where there is no CA, the passphrase is absent or wrong, or key and certificate do not match.
     """
     data = _read_key(directory)
@@ -329,7 +342,7 @@ def load(directory: Path = DEFAULT_DIRECTORY, passphrase: str | None = None) -> 
 
 
 def ca_certificate(directory: Path) -> x509.Certificate:
-    """The CA's certificate; needs no key. Raises Failure where there is none."""
+    """The CA's certificate; needs no key. Args: directory: of the CA. Raises Failure where there is none."""
     path = directory / "ca.crt.pem"
     if not path.exists():
         raise _no_ca(directory)
@@ -367,6 +380,7 @@ def combinations(facts: dict[str, Any], directory: Path) -> handshakes.Combinati
 def find(what: str, directory: Path = DEFAULT_DIRECTORY) -> list[dict[str, Any]]:
     """Facts of the certificates in a file, or of the one issued under a name ("ca" is the CA itself).
 
+    Args: what: a file, a name or an id. directory: of the CA.
     Raises: Failure where nothing or more than one thing has that name.
     """
     path = Path(what)

@@ -53,7 +53,7 @@ class Root:
 
 @dataclass(frozen=True)
 class Embedded:
-    """What `embed` made: the module, its compiled form, its build time in Unix seconds, its roots."""
+    """What `embed` made: `module`, its `compiled` form, its `build_time` in Unix seconds, its `roots`."""
 
     module: Path
     compiled: Path
@@ -100,7 +100,7 @@ def embed(files: Iterable[Path], out: Path, build_time: int | None = None) -> Em
 
 
 def check_module(path: Path) -> None:
-    """Refuse what a board cannot import as its cert module. Raises Failure (usage)."""
+    """Refuse what a board cannot import as its cert module. Args: path: of the module. Raises Failure (usage)."""
     source = path if path.suffix in (".pem", ".der") else "CA_FILE"
     fix = f"rootlet certs embed {source} -o build/trust_roots.py, and give that"
     try:

@@ -317,13 +317,19 @@ class Wire:
         self._call(self._close_all(reset))
 
     def wait(self, condition: Callable[["Wire"], bool], timeout_s: float = 10) -> None:
-        """Wait until something is so; looked at whenever a connection or bytes came or went. Raises TimeoutError."""
+        """Wait until something is so; looked at whenever a connection or bytes came or went.
+
+        Args: condition: a function of this wire. timeout_s: how long. Raises: TimeoutError.
+        """
         with self._told:
             if not self._told.wait_for(lambda: condition(self), timeout_s):
                 raise TimeoutError(f"{len(self.accepted)} connections so far, {self.open} open")
 
     def wait_connection(self, number: int, timeout_s: float = 10) -> float:
-        """Wait for the number-th connection, counted from 1. Returns its time.monotonic(). Raises TimeoutError."""
+        """Wait for the number-th connection, counted from 1, at most timeout_s.
+
+        Returns its time.monotonic(). Raises: TimeoutError.
+        """
         self.wait(lambda wire: len(wire.accepted) >= number, timeout_s)
         return self.accepted[number - 1]
 

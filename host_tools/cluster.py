@@ -144,7 +144,8 @@ def mqtt_lines(nodes: Sequence[Node]) -> dict[str, str]:
     """What devices need to know of a cluster: "rootlet.toml" and "config.json", each a piece of that file."""
     first, rest = nodes[0], nodes[1:]
     others = ", ".join(f'{{ host = "{node.address}", port = {node.port} }}' for node in rest)
-    toml = f'[mqtt]\nhost = "{first.address}"\nport = {first.port}\nbrokers = [{others}]'
+    one = f'[[brokers]]\nname = "home"\nhost = "{first.address}"\nport = {first.port}\nauth = "mtls"'
+    toml = f"{one}\n\n[mqtt]\nbrokers = [{others}]"
     mqtt = {
         "host": first.address,
         "port": first.port,

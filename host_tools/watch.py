@@ -35,6 +35,7 @@ class Watcher:
         user, password: or None. topic: topic filter, or several. timeout_s: for the connection and the subscription.
         longest: payloads are cut to so many bytes; of what waits, at most 64 MB and 10,000 messages, none is lost.
         tells_gaps: after a broken connection the next message is ("", b""): what came meanwhile was not seen.
+    Raises: Failure where the broker cannot be reached or verified, or does not let us watch.
     """
 
     def __init__(
@@ -155,7 +156,9 @@ class Watcher:
         self._stop()
 
     def publish(self, topic: str, payload: bytes, timeout_s: float | None = None) -> None:
-        """Publish with QoS 1, not retained. timeout_s: wait for the acknowledgement; None: it goes when it can.
+        """Publish with QoS 1, not retained.
+
+        Args: topic: text. payload: bytes. timeout_s: wait for the acknowledgement; None: it goes when it can.
 
         Raises TimeoutError where the broker does not acknowledge.
         """

@@ -27,7 +27,7 @@ class Backoff:
         self._failures = 0
 
     def bound(self, code=""):
-        """The longest pause that `failed` would give now, in ms."""
+        """The longest pause that `failed` would give now, in ms. Args: code: of a RootletError."""
         bound = min(self._longest, self._first << min(self._failures, _MOST_DOUBLINGS))
         return bound * _SLOW_FACTOR if code in _SLOW else bound
 

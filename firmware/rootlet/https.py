@@ -1,4 +1,4 @@
-"""HTTPS GET: verified, streamed, bounded in time, size and redirects."""
+"""HTTPS GET and POST: verified, streamed, bounded in time, size and redirects."""
 
 import json
 
@@ -7,6 +7,7 @@ from .deadline import Deadline
 from .errors import RootletError
 
 _CHUNK = 1024
+_LONGEST_OUT = 4096  # bytes of a body that is sent: it goes out in one piece with the head
 
 
 def _place(url):
@@ -33,10 +34,12 @@ class Response:
 
     @property
     def status(self):
+        """The status code, such as 200."""
         return self._parser.status
 
     @property
     def headers(self):
+        """The headers: lower-case name to text. Of long ones, and of many, only some are kept."""
         return self._parser.headers
 
     def _step(self):
@@ -107,17 +110,35 @@ class Response:
         self.close()
 
 
-def _request(host, port, path, headers):
+def _request(host, port, path, headers, body):
     place = host if port == 443 else "%s:%d" % (host, port)
-    lines = ["GET %s HTTP/1.1" % path, "Host: " + place, "Connection: close", "Accept-Encoding: identity"]
+    method = "GET" if body is None else "POST"
+    lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + place, "Connection: close", "Accept-Encoding: identity"]
+    if body is not None:
+        lines.append("Content-Length: %d" % len(body))
     for name, value in headers.items():
         if "\r" in name + value or "\n" in name + value:
             raise ValueError("a line break in a header")
         lines.append("%s: %s" % (name, value))
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
 
 
-def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=3):
+def post(url, trust, body, content_type="application/json", headers=None, timeout_ms=20000, max_bytes=16384):
+    """POST to an address over verified TLS. No redirect is followed: what was sent to one place goes to no other.
+
+    Args: body: str or bytes, at most 4,096 bytes. content_type: of it. url, trust, headers, timeout_ms, max_bytes: as
+        for get.
+    Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
+    """
+    body = body.encode() if isinstance(body, str) else body
+    if len(body) > _LONGEST_OUT:
+        raise RootletError("HTTP_TOO_LARGE", "%d bytes to send, %d allowed" % (len(body), _LONGEST_OUT))
+    headers = dict(headers or {})
+    headers["Content-Type"] = content_type
+    return get(url, trust, headers, timeout_ms, max_bytes, 0, body)
+
+
+def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=3, _body=None):
     """GET a page over verified TLS.
 
     Args:
@@ -125,7 +146,7 @@ def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=
         headers: dict of extra request headers; not sent on to another host by a redirect.
         timeout_ms: for everything, from the name look-up to the last byte of the body, redirects included.
         max_bytes: of body. redirects: how many to follow, each to https only.
-    Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
+    Returns a Response. Raises RootletError HTTP_*, TLS_NO_ROOTS, and whatever tls.connect raises.
     """
     if trust.psk:
         raise RootletError("TLS_NO_ROOTS", "a pre-shared key is for MQTT, a page needs roots")
@@ -134,7 +155,7 @@ def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=
     for _ in range(redirects + 1):
         try:
             host, port, path = http1.split_url(url)
-            hello = _request(host, port, path, headers)
+            hello = _request(host, port, path, headers, _body)
         except ValueError as e:
             raise RootletError("HTTP_URL", str(e)) from None
         stream = tls.connect(host, port, hello, trust, max(1, deadline.left()))

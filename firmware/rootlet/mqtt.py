@@ -21,6 +21,9 @@ def _in_our_words(e):
 class Client(MQTTClient):
     """An MQTT client on a verified TLS connection. Raises RootletError for whatever goes wrong.
 
+    set_callback(function of topic and message) and set_last_will(topic, message, retain, qos) are those of
+    umqtt.simple.
+
     Args:
         client_id, host, port, trust: who connects where, and how the broker is judged.
         user, password: or None. keepalive: seconds. window: QoS 1 messages on their way at once, 1 to 64.
@@ -43,6 +46,7 @@ class Client(MQTTClient):
     def connect(self, clean_session=True):
         """Connect, and send again, marked DUP, what was not acknowledged before.
 
+        Args: clean_session: False asks the broker to keep subscriptions and messages while we are away.
         Returns whether the broker kept a session. Raises RootletError MQTT_REFUSED, MQTT_UNAVAILABLE, MQTT_PACKET and
         tls.connect's.
         """
@@ -91,7 +95,8 @@ class Client(MQTTClient):
         """Send a message in one TLS record.
 
         With QoS 1 it waits only while `window` messages are unacknowledged; flush() waits for the rest.
-        Args: topic, msg: str or bytes, together at most 16 KB. qos: 0 or 1. dup: it may have been sent before.
+        Args: topic, msg: str or bytes, together at most 16 KB. retain: the broker keeps it for those who come later.
+            qos: 0 or 1. dup: it may have been sent before.
             keep: hold the packet until it is acknowledged, so that connect() sends it again; else the caller does.
         Returns the packet id, 0 for QoS 0. Raises RootletError MQTT_*.
         """
@@ -100,7 +105,7 @@ class Client(MQTTClient):
         pid = 0
         if qos:
             if len(self.inflight) >= self.window:
-                self._until(lambda: len(self.inflight) < self.window)
+                self._down_to(self.window - 1)
             pid = self._next_pid()
         packet = publish_packet(topic, msg, retain, qos, pid, dup)
         if qos:
@@ -126,12 +131,21 @@ class Client(MQTTClient):
                 raise RootletError("MQTT_TIMEOUT", "%s sends other things" % self.server)
             self._call(self.wait_msg)
 
+    def _down_to(self, most):
+        """Take packets in until at most so many messages are unacknowledged, as _until does, with less garbage."""
+        deadline = Deadline(self.timeout_ms)
+        while len(self.inflight) > most:
+            if not self.check_msg():
+                self._call(self.sock.wait, deadline)
+            elif not deadline.left():
+                raise RootletError("MQTT_TIMEOUT", "%s sends other things" % self.server)
+
     def flush(self):
         """Wait until every QoS 1 message is acknowledged. Raises RootletError MQTT_*."""
-        self._until(lambda: not self.inflight)
+        self._down_to(0)
 
     def wait_msg(self):
-        """Process one packet."""
+        """Wait for one packet and process it. Raises RootletError MQTT_PACKET, MQTT_TIMEOUT, MQTT_CLOSED."""
         op = self.sock.read(1)[0]
         if op & 0xF0 == 0x30:
             self._incoming(op)
@@ -196,7 +210,7 @@ class Client(MQTTClient):
         return n
 
     def check_msg(self):
-        """Process one packet if something has arrived. Returns whether it had."""
+        """Process one packet if something has arrived. Returns whether it had. Raises RootletError MQTT_*."""
         sock = self.sock
         if sock is None:
             raise RootletError("MQTT_CLOSED", "not connected")
@@ -213,7 +227,10 @@ class Client(MQTTClient):
         return True
 
     def subscribe(self, topic, qos=0):
-        """Subscribe and wait for the broker's consent. Raises RootletError MQTT_SUBSCRIBE."""
+        """Subscribe and wait for the broker's consent.
+
+        Args: topic: a filter, str. qos: 0 or 1. Raises RootletError MQTT_SUBSCRIBE, also where no callback is set.
+        """
         if self.cb is None:
             raise RootletError("MQTT_SUBSCRIBE", "set_callback comes first")
         pid = self._next_pid()
@@ -225,7 +242,7 @@ class Client(MQTTClient):
             raise RootletError("MQTT_SUBSCRIBE", "topic %s" % topic)
 
     def ping(self):
-        """Send PINGREQ."""
+        """Send PINGREQ. Raises RootletError MQTT_*."""
         self._call(super().ping)
 
     def disconnect(self):

@@ -70,7 +70,10 @@ class Outbox:
     # What the sender calls
 
     def put(self, topic, payload):
-        """Take an entry (str or bytes). Returns its number, or None if it is too long (counted as dropped)."""
+        """Take an entry. Args: topic, payload: str or bytes, together less than 4 KB.
+
+        Returns its number, or None if it is too long (counted as dropped). A flash that fails raises nothing: `errors`.
+        """
         if isinstance(topic, str):
             topic = topic.encode()
         if not isinstance(payload, bytes):

@@ -55,7 +55,12 @@ class Psk:
 
 
 def trust(base, identity, file):
-    """A trust by a shared key, with clock and memory needs of another trust, and none of its roots."""
+    """A trust by a shared key, with clock and memory needs of another trust, and none of its roots.
+
+    Args: base: a trust.Trust. identity: text, what the broker knows the key by. file: name of the raw key, 16 to 32
+    bytes.
+    Returns a trust.Trust. A connection by it raises RootletError TLS_PSK, TLS_NO_PSK, TLS_IDENTITY.
+    """
     shared = Trust([], base.now, needs=base.needs, floor=base.floor)
     shared.psk = Psk(identity, file)  # type: ignore[assignment]
     return shared

@@ -8,10 +8,10 @@ from .dates import timestamp
 def reading(device, sensor, quantity, value, unit, seconds, boot, sequence, source=None):
     """A reading as JSON text.
 
-    Args: value: text, or a number: a fraction is told with seven digits, one that is not finite as null. unit: UCUM
-        text or None. seconds: Unix seconds of the reading. boot: how often the board has started. sequence: counts
-        from 0 at each start; with boot it is unique to the device. source: of a BLE sensor's (address as text, RSSI in
-        dBm).
+    Args: device, sensor, quantity: text. value: text, or a number: a fraction is told with seven digits, one that is
+    not finite as null. unit: UCUM text or None. seconds: Unix seconds of the reading. boot: how often the board has
+    started. sequence: counts from 0 at each start; with boot it is unique to the device. source: of a BLE sensor's
+    (address as text, RSSI in dBm).
     """
     said = {
         "device": device,

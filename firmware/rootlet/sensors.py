@@ -105,7 +105,11 @@ _KINDS = {
 
 
 def make(row, board):
-    """A sensor from its row of the configuration. Raises RootletError SENSOR."""
+    """A sensor from its row of the configuration.
+
+    Args: row: kind, name, pin, scale and unit, as docs/configuration.md has them. board: the board file.
+    Returns an object whose read() gives a list of (quantity, value, unit). Raises RootletError SENSOR.
+    """
     try:
         return _KINDS[row["kind"]](row, board)
     except (OSError, ValueError, ImportError) as e:
@@ -113,7 +117,10 @@ def make(row, board):
 
 
 def read(sensor, name):
-    """Read a sensor; hardware errors become RootletError SENSOR with the sensor's name."""
+    """Read a sensor: a list of (quantity, value, unit).
+
+    Args: sensor: as make gives it. name: for the error. Raises RootletError SENSOR for errors of the hardware.
+    """
     try:
         return sensor.read()
     except (OSError, ValueError) as e:

@@ -10,12 +10,12 @@ _PIN = "sha256//"  # the form curl has
 
 
 def pin_text(digest):
-    """A pin, the 32-byte SHA-256 of a SubjectPublicKeyInfo, as text: sha256//BASE64."""
+    """A pin as text, sha256//BASE64. Args: digest: the 32-byte SHA-256 of a SubjectPublicKeyInfo (RFC 7469)."""
     return _PIN + binascii.b2a_base64(digest).decode().strip()
 
 
 def pin_bytes(text):
-    """The 32 bytes of such a text, or None for anything else."""
+    """The 32 bytes of a pin, or None where `text` is none."""
     try:
         digest = binascii.a2b_base64(text[len(_PIN) :])
     except (ValueError, TypeError):
@@ -60,7 +60,7 @@ class Trust:
         return other
 
     def with_identity(self, cert, key):
-        """The same trust with the board's own certificate and key, for mutual TLS."""
+        """The same trust with the board's own certificate and key, for mutual TLS. Args: cert, key: file names, DER."""
         other = self._copy()
         other.cert, other.key = cert, key
         return other
@@ -80,7 +80,11 @@ class Trust:
 def load(module_name, now, needs=None, store_file=None):
     """Trust from a cert module made by `rootlet certs embed`, a root store made by `rootlet certs store`, or both.
 
-    Args: module_name, store_file: either may be absent, not both.
+    Args:
+        module_name: without ".py"; store_file: name of the file. Either may be absent, not both.
+        now: function returning Unix seconds, such as a Clock's now.
+        needs: the "tls" row of the board file: memory that is checked before a handshake; None: it is not checked.
+    Returns a Trust.
     Raises: RootletError TLS_NO_ROOTS, TLS_STORE.
     """
     floor = 0

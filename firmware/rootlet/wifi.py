@@ -32,7 +32,10 @@ def start(settings, board):
 
 
 def address(wlan):
-    """The IPv4 address in use, or None. The status alone is not proof: cyw43 has claimed to be up when it was not."""
+    """The IPv4 address in use as text, or None.
+
+    The status alone is not proof: cyw43 has claimed to be up when it was not. Args: wlan: as start gives it.
+    """
     ip = wlan.ifconfig()[0]
     return ip if wlan.isconnected() and ip != "0.0.0.0" else None  # noqa: S104
 
@@ -71,6 +74,7 @@ def _associated(wlan):
 async def join(wlan, settings, board):
     """Join one of the configured networks, tried in order.
 
+    Args: wlan: as start gives it. settings: the "wifi" section of the configuration. board: the board file.
     Returns (SSID, IPv4 address). Raises RootletError WIFI_*, with the most telling reason and each network's state.
     """
     states = []
@@ -90,7 +94,7 @@ async def join(wlan, settings, board):
 
 
 def rssi(wlan):
-    """The signal in dBm, or None where it cannot be told."""
+    """The signal in dBm, or None where it cannot be told. Args: wlan: as start gives it."""
     try:
         dbm = wlan.status("rssi")
     except (OSError, ValueError, TypeError):
@@ -101,6 +105,7 @@ def rssi(wlan):
 def restart(wlan, settings, board):
     """Switch the radio off and on, and set it anew. Returns the interface, as start does.
 
+    Args: wlan: as start gives it. settings, board: as for start.
     By active(), not deinit(): that one has been seen to hang on a Pico W.
     """
     try:

@@ -26,7 +26,7 @@ class Peripheral(Protocol):
     """What the air carries beside boards."""
 
     async def start(self, link: LocalLink) -> None:
-        """Begin, in the air's loop."""
+        """Begin, in the air's loop. Args: link: Bumble's link, which carries the air."""
 
     async def stop(self) -> None:
         """End, in the air's loop."""
@@ -69,7 +69,10 @@ class Air:
         return self
 
     def run(self, work: Coroutine[Any, Any, Any], timeout_s: float = STEP_S) -> Any:
-        """Run a coroutine in the air's loop, from another thread. Raises what it raises, or TimeoutError."""
+        """Run a coroutine in the air's loop, from another thread.
+
+        Args: work: the coroutine. timeout_s: how long it may take. Raises: what it raises, or TimeoutError.
+        """
         done = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return done.result(timeout_s)
@@ -83,7 +86,7 @@ class Air:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def add(self, peripheral: Peripheral) -> None:
-        """Let a peripheral begin."""
+        """Let a peripheral begin. Raises RuntimeError where the air is not started."""
         if self._link is None:
             raise RuntimeError("the air is not started")
         self.run(peripheral.start(self._link))

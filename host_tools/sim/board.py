@@ -25,7 +25,7 @@ _IMAGE = "frozen.romfs"
 
 
 def read_script(path: Path) -> dict[str, Any]:
-    """The script in a JSON file. Raises Failure where it cannot be read or is not an object."""
+    """The script in a JSON file. Args: path: of it. Raises Failure where it cannot be read or is not an object."""
     try:
         script = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -154,11 +154,21 @@ class VirtualBoard:
         folder = self._needed_folder()
         if cause != "soft":
             now = time.time()
-            start = self._start_of_clock() - self._live["jump_s"]
+            start = self._slept_until(folder, now) if cause == "deepsleep" else None
+            start = self._start_of_clock() - self._live["jump_s"] if start is None else start
             state = {"unix": start, "at": now, "boot": now, "cause": cause, "rebooted": self._hung(folder)}
             (folder / "state.json").write_text(json.dumps(state))
         image = folder / _IMAGE if self._frozen else None
         return spawn(self._micropython, self._heap_bytes, self._files, folder, run_main, "ble" in self._script, image)
+
+    @staticmethod
+    def _slept_until(folder: Path, now: float) -> float | None:
+        """What the clock of a chip says that runs it on through a deep sleep."""
+        try:
+            before = json.loads((folder / "state.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return float(before["unix"] - before["at"] + now)
 
     def _hung(self, folder: Path) -> Any:
         """What an interface hung by ("needs_reboot" of a network), before this hard reset or an earlier one."""
@@ -206,7 +216,8 @@ class VirtualBoard:
     def wait_for(self, pattern: str, timeout_s: float = 10, since: int = 0) -> str:
         """Wait for the console to say something.
 
-        Args: pattern: for re.search with MULTILINE. since: a former `position`; 0 is power-up.
+        Args: pattern: for re.search with MULTILINE. timeout_s: how long.
+            since: a former `position`; 0 is power-up.
         Returns: the whole line. Raises: TimeoutError.
         """
         return self._console.wait_for(pattern, timeout_s, since)
@@ -238,7 +249,7 @@ class VirtualBoard:
         return self._proxy is not None and not self._proxy.off.is_set()
 
     def wait_off(self, timeout_s: float = 10) -> None:
-        """Wait until a cut that was asked for has come. Raises TimeoutError."""
+        """Wait until a cut that was asked for has come, at most timeout_s. Raises TimeoutError."""
         if self._proxy is not None and not self._proxy.off.wait(timeout_s):
             raise TimeoutError(f"the power is still on; the console said: {self.output[-500:]}")
 
@@ -272,7 +283,10 @@ class VirtualBoard:
                 self._write_script(self._folder)
 
     def jump_clock(self, seconds: float) -> None:
-        """Let the board's clock jump while it runs, forwards or (negative) backwards; a hard reset starts it anew."""
+        """Let the board's clock jump while it runs; a hard reset starts it anew.
+
+        Args: seconds: negative is backwards.
+        """
         with self._lock:
             self._live["jump_s"] += seconds
             self._write_script(self._needed_folder())
