@@ -46,13 +46,11 @@ def _throughput(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tupl
             few = counts["stock"] if qos else count // 4
             yield base | {"way": "raw"}, [{"group": group, "name": raw}]
             yield base | {"way": "stock", "count": few}, [{"group": group, "name": stock}]
-            ours: list[dict[str, Any]] = [
-                {"group": group, "name": f"{_size(size)}: rootlet", "to": raw, "promised": RAW_LIMIT if qos else None}
-            ]
+            ours: list[dict[str, Any]] = [{"group": group, "name": f"{_size(size)}: rootlet", "to": raw}]
             if size == 64:
                 limit = STOCK_LIMIT if qos else None
                 name = "64 B: rootlet, against stock"
-                ours[0]["headline"] = True
+                ours[0] |= {"headline": True, "promised": RAW_LIMIT if qos else None}
                 ours.append({"group": group, "name": name, "to": stock, "promised": limit, "headline": True})
                 # What is left of the difference where stock has our stream, which sends at once.
                 other = {"group": group, "name": "64 B: stock umqtt.simple over our stream"}
