@@ -46,13 +46,11 @@ def _throughput(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tupl
             few = counts["stock"] if qos else count // 4
             yield base | {"way": "raw"}, [{"group": group, "name": raw}]
             yield base | {"way": "stock", "count": few}, [{"group": group, "name": stock}]
-            ours: list[dict[str, Any]] = [
-                {"group": group, "name": f"{_size(size)}: rootlet", "to": raw, "promised": RAW_LIMIT if qos else None}
-            ]
+            ours: list[dict[str, Any]] = [{"group": group, "name": f"{_size(size)}: rootlet", "to": raw}]
             if size == 64:
                 limit = STOCK_LIMIT if qos else None
                 name = "64 B: rootlet, against stock"
-                ours[0]["headline"] = True
+                ours[0] |= {"headline": True, "promised": RAW_LIMIT if qos else None}
                 ours.append({"group": group, "name": name, "to": stock, "promised": limit, "headline": True})
                 # What is left of the difference where stock has our stream, which sends at once.
                 other = {"group": group, "name": "64 B: stock umqtt.simple over our stream"}
@@ -60,9 +58,9 @@ def _throughput(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tupl
             yield base | {"way": "rootlet"}, ours
 
 
-def _with_processor(row: dict[str, Any]) -> list[dict[str, Any]]:
+def _with_processor(row: dict[str, Any], name: str = "") -> list[dict[str, Any]]:
     """A row of a rate, and one of the processor time that each message took the board's interpreter."""
-    ways = {"group": "publish, processor time a message", "name": f"{row['name']}", "unit": "µs", "better": "less"}
+    ways = {"group": "publish, processor time a message", "name": name or row["name"], "unit": "µs", "better": "less"}
     return [row, {key: row[key] for key in ("to",) if key in row} | ways | {"take": 1}]
 
 
@@ -110,7 +108,7 @@ def _outbox(counts: dict[str, int]) -> Iterator[tuple[Step, list[dict[str, Any]]
         ("on flash first", {"mode": "flash", "first": True}, None),
     ):
         row = {"group": group, "name": name, "to": raw, "promised": promised, "headline": True}
-        yield base | {"measure": "outbox"} | step, _with_processor(row)
+        yield base | {"measure": "outbox"} | step, _with_processor(row, f"rootlet, outbox {name}")
 
 
 def _garbage() -> Iterator[tuple[Step, list[dict[str, Any]]]]:

@@ -90,8 +90,9 @@ def as_json(result: dict[str, Any]) -> str:
     return json.dumps(result | {"rows": to_json(result["rows"])}, indent=1, ensure_ascii=False) + "\n"
 
 
-def write(result: dict[str, Any], folder: Path = BUILD) -> list[Path]:
-    """Write the files. Args: result: of run.run. Returns their paths."""
+def write(result: dict[str, Any], folder: Path | None = None) -> list[Path]:
+    """Write the files. Args: result: of run.run. folder: build/ where none is given. Returns their paths."""
+    folder = folder or BUILD
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "bench.json": as_json(result),

@@ -16,16 +16,26 @@ GROUPS = tuple(
     for name in ("publish", "fetch", "handshakes", "roots", "memory", "startup", "sizes")
     if importlib.util.find_spec(f"host_tools.bench.{name}")
 )
+VIRTUAL_ONLY = ("memory", "startup", "sizes")  # what resets a board, counts its heap, or needs none
 
 
-def chosen(names: Iterable[str]) -> list[str]:
-    """The groups of these names, in the order of GROUPS; all where there are none. Raises Failure on an unknown one."""
+def chosen(names: Iterable[str], virtual: bool = True) -> list[str]:
+    """The groups of these names, in the order of GROUPS; all where there are none.
+
+    Args: virtual: on the virtual board; a real one has no VIRTUAL_ONLY.
+    Raises: Failure on an unknown one, or one that cannot be.
+    """
     names = list(names)
+    for name in names:
+        if name in VIRTUAL_ONLY and not virtual:
+            because = "it is measured on the virtual board only"
+            raise Failure(f"{name} cannot be measured on a board", because, f"rootlet bench --group {name}", Exit.USAGE)
     unknown = [name for name in names if name not in GROUPS]
     if unknown:
         because = f"there are {', '.join(GROUPS)}"
         raise Failure(f"no group of measurements is called {unknown[0]!r}", because, "rootlet bench", Exit.USAGE)
-    return [name for name in GROUPS if not names or name in names]
+    possible = [name for name in GROUPS if virtual or name not in VIRTUAL_ONLY]
+    return [name for name in possible if not names or name in names]
 
 
 def machine() -> dict[str, Any]:

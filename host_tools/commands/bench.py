@@ -40,8 +40,19 @@ def bench(
     from host_tools.bench import report, run
     from host_tools.bench.device import DevicePlace
     from host_tools.bench.place import Place, VirtualPlace
+    from host_tools.failure import Exit, Failure
 
-    groups = run.chosen(group or [])
+    if (reference or readme) and (group or quick or device):
+        raise Failure(
+            "these figures are not for the project's pages",
+            "--reference and --readme take a full run of all groups on the virtual board",
+            "rootlet bench --reference --readme",
+            Exit.USAGE,
+        )
+    if check and device:
+        because = "docs/bench-reference.json holds those of the virtual board"
+        raise Failure("a board's figures cannot be checked", because, "rootlet bench --check", Exit.USAGE)
+    groups = run.chosen(group or [], virtual=not device)
     chosen: Place = DevicePlace(device, address) if device else VirtualPlace()
     with chosen as place:
         result = run.run(place, groups, quick, lambda name: typer.echo(f"measuring {name}", err=True))

@@ -69,7 +69,7 @@ def test_a_result_has_its_place_and_versions() -> None:
     facts: dict[str, Any] = result["place"]
     assert (facts["board"], facts["virtual"], facts["bits"], facts["hz"]) == ("pico_w", True, 64, None)
     assert facts["micropython"].count(".") == 2
-    assert facts["heap_bytes"] == pytest.approx(boards.load("pico_w")["sim_heap_bytes"], rel=0.1)
+    assert facts["heap_bytes"] == pytest.approx(boards.load("pico_w")["sim_heap_bytes"], rel=0.2)
     assert result["machine"]["cores"] and result["versions"]["umqtt.simple"]
 
 

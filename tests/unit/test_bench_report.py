@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from host_tools.bench import chart, check, report, run
 from host_tools.bench.rows import Row, from_json, number, parse_results, ratios, to_json
+from host_tools.commands.app import app
 from host_tools.failure import Exit, Failure
 
 RAW = Row("publish", "64 B: bare loop", "messages/s", (20000.0, 40000.0, 30000.0))
@@ -206,9 +208,27 @@ def test_the_committed_reference_can_be_read_and_has_no_broken_promise() -> None
     assert {"publish, QoS 1", "sizes"} <= {row.group for row in rows}
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--readme", "--quick"], ["--reference", "--group", "sizes"], ["--check", "--device", "/dev/absent"]]
+)
+def test_half_a_run_does_not_become_the_projects_figures(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, ["bench", *arguments])
+    assert isinstance(result.exception, Failure) and result.exception.code == Exit.USAGE
+
+
+def test_a_group_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "BUILD", tmp_path)
+    result = CliRunner().invoke(app, ["bench", "--group", "sizes", "--check"], catch_exceptions=False)
+    assert result.exit_code == 0 and "## sizes" in result.stdout
+    assert "| sizes |" not in (tmp_path / "bench.md").read_text() and (tmp_path / "bench.svg").stat().st_size > 500
+
+
 def test_an_unknown_group_is_named() -> None:
     assert run.chosen([]) == list(run.GROUPS)
     assert run.chosen(["sizes", "publish"]) == ["publish", "sizes"]
+    assert "sizes" not in run.chosen([], virtual=False) and "publish" in run.chosen([], virtual=False)
+    with pytest.raises(Failure, match="sizes"):
+        run.chosen(["sizes"], virtual=False)
     with pytest.raises(Failure) as e:
         run.chosen(["publish", "nonsense"])
     assert "nonsense" in e.value.what and "publish" in e.value.because
