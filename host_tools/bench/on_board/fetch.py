@@ -1,0 +1,183 @@
+"""Runs on a board: the same pages by several ways, in turn, from one server over TLS: time, and bytes of heap.
+
+The limit is the verified TLS socket alone: the same request sent, all that comes read into one buffer, none of it parsed.
+"""
+
+import gc
+
+gc.threshold(8192)  # as boot.py sets it
+
+import json
+import select
+import time
+
+from rootlet import board, https, memory, trust
+from rootlet import tls as verified
+
+with open("bench.json") as f:
+    JOB = json.load(f)
+HOST = JOB["host"]
+BUFFER = bytearray(4096)  # made once, used by each way that reads into a buffer
+
+
+class Heap:
+    """The most that the heap holds while a page is read, above what it held before.
+
+    As it comes: collected before the page, not while it is read, so what is thrown away counts. Live: collected at
+    each reading.
+    """
+
+    def __init__(self, live):
+        self.live = live
+        gc.collect()
+        gc.threshold(-1)
+        self.before = self.most = gc.mem_alloc()
+
+    def see(self):
+        if self.live:
+            gc.collect()
+        now = gc.mem_alloc()
+        if now > self.most:
+            self.most = now
+
+    def end(self):
+        memory.settle()
+        return self.most - self.before
+
+
+def nothing():
+    pass
+
+
+def request(path):
+    return ("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (path, HOST)).encode()
+
+
+def raw(port, path, see):
+    stream = verified.connect(HOST, port, request(path), TRUST)
+    linked = time.ticks_us()
+    sock = stream._sock
+    poller = select.poll()
+    poller.register(stream._raw, select.POLLIN)
+    came = 0
+    while True:
+        n = sock.readinto(BUFFER)
+        if n:
+            came += n
+            see()
+        elif n == 0:
+            break
+        elif not poller.poll(10000):
+            raise ValueError("the server is gone")
+    stream.close()
+    return linked, came
+
+
+def get(port, path):
+    return https.get("https://%s:%d%s" % (HOST, port, path), TRUST, max_bytes=1 << 24)
+
+
+def readinto(port, path, see):
+    with get(port, path) as response:
+        linked = time.ticks_us()
+        see()
+        while response.readinto(BUFFER):
+            see()
+    return linked, response.size
+
+
+def pieces(port, path, see):
+    with get(port, path) as response:
+        linked = time.ticks_us()
+        see()
+        for _ in response:
+            see()
+    return linked, response.size
+
+
+def read_n(port, path, see):
+    with get(port, path) as response:
+        linked = time.ticks_us()
+        see()
+        while response.read(1024):
+            see()
+    return linked, response.size
+
+
+def whole(port, path, see):
+    with get(port, path) as response:
+        linked = time.ticks_us()
+        body = response.read()
+        see()
+    return linked, len(body)
+
+
+def _requested(port, path):
+    import requests
+
+    return requests.get("https://%s:%d%s" % (HOST, port, path))
+
+
+def requests_whole(port, path, see):
+    response = _requested(port, path)
+    linked = time.ticks_us()
+    size = len(response.content)
+    see()
+    response.close()
+    return linked, size
+
+
+def requests_raw(port, path, see):
+    response = _requested(port, path)
+    linked = time.ticks_us()
+    came = 0
+    while True:
+        n = response.raw.readinto(BUFFER)
+        if not n:
+            break
+        came += n
+        see()
+    response.close()
+    return linked, came
+
+
+WAYS = {
+    f.__name__: f for f in (raw, readinto, pieces, read_n, whole, requests_whole, requests_raw)
+}
+
+
+def once(row, port, path, see):
+    """One page by one way: (microseconds in all, of them after the answer began), or None where memory ran out."""
+    gc.collect()
+    began = time.ticks_us()
+    try:
+        linked, size = WAYS[row["way"]](port, path, see)
+    except MemoryError:
+        row["failed"] = "MemoryError"
+        return None
+    ended = time.ticks_us()
+    if size < row["bytes"]:
+        raise ValueError("%s: %d bytes of %s" % (row["way"], size, path))
+    return time.ticks_diff(ended, began), time.ticks_diff(ended, linked)
+
+
+TRUST = trust.load("trust_roots", lambda: JOB["now"], board.load()["tls"])
+memory.settle()
+rows = [dict(row, whole_us=[], body_us=[]) for row in JOB["rows"]]
+for row in rows:
+    path = "/%d" % row["bytes"]
+    port = JOB["ports"][row["framing"]]
+    once(row, port, path, nothing)  # what it loads at the first time is no part of it
+    for name in ("heap", "live"):
+        heap = Heap(name == "live")
+        once(row, port, path, heap.see)
+        row[name] = heap.end()
+for _ in range(JOB["rounds"]):
+    for row in rows:
+        if "failed" not in row:
+            found = once(row, JOB["ports"][row["framing"]], "/%d" % row["bytes"], nothing)
+            if found:
+                row["whole_us"].append(found[0])
+                row["body_us"].append(found[1])
+for row in rows:
+    print("result", json.dumps(row))
