@@ -23,6 +23,7 @@ def _chunked(body: bytes, size: int) -> bytes:
 class _Pages(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 10
+    disable_nagle_algorithm = True
     routes: dict[str, bytes]
     chunk: int
 
@@ -51,6 +52,7 @@ class _TlsServer(http.server.ThreadingHTTPServer):
         request.settimeout(10)
         with contextlib.suppress(OSError), self.context.wrap_socket(request, server_side=True) as tls:
             super().finish_request(tls, client_address)
+            tls.settimeout(0)  # say goodbye, and wait for none: MicroPython sends none
             tls.unwrap()
 
 
