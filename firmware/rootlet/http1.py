@@ -4,6 +4,7 @@ _HEAD_LIMIT = 16384  # bytes that may come before the body
 _KEPT_LIMIT = 4096  # of them kept as headers
 _EACH = 64  # what a header costs beside its bytes: thousands of tiny ones would fill the heap
 _LINE_LIMIT = 1024  # of a line kept; the rest of a longer one is passed over
+_UNKNOWN = 1 << 29  # bytes of body, again and again until the connection ends; a small integer on a board
 # Never passed over: they say where the body ends and where to go.
 _FRAMING = ("content-length", "transfer-encoding", "location")
 
@@ -28,19 +29,25 @@ class Parser:
         self._ends_by_close = False
         self._state = self._head
         self._line = bytearray()
-        self._left = 0
+        self._left = 0  # bytes of body that come next, with no framing between them
+        self._out = 0  # bytes of body at the front of the buffer
         self._head_size = 0
         self._kept = 0
         self._overlong = False
 
-    def feed(self, data):
-        """Take bytes, return the list of body pieces (memoryviews of data) found in them. Raises BadResponse."""
-        data = memoryview(data)
-        pieces: list = []
-        pos = 0
-        while pos < len(data) and not self.done:
-            pos = self._state(data, pos, pieces)
-        return pieces
+    def feed(self, buf, size):
+        """Take the first `size` bytes of buf (bytearray or memoryview).
+
+        What of them is body is moved to the front of buf. Returns its size. Raises BadResponse.
+        """
+        if size < self._left:  # all of it is body, and more is to come
+            self._left -= size
+            return size
+        data = memoryview(buf)[:size]
+        pos = self._out = 0
+        while pos < size and not self.done:
+            pos = self._state(data, pos)
+        return self._out
 
     def eof(self):
         """The connection has ended. Raises BadResponse where the response is not complete."""
@@ -71,7 +78,7 @@ class Parser:
                 self._overlong = True
         return None, pos
 
-    def _head(self, data, pos, pieces):
+    def _head(self, data, pos):
         line, after = self._take_line(data, pos)
         self._count(after - pos)
         if line is None:
@@ -138,22 +145,25 @@ class Parser:
             self._state = self._until_close
             self._ends_by_close = True
 
-    def _piece(self, data, pos, pieces):
-        end = min(len(data), pos + self._left)
-        pieces.append(data[pos:end])
-        self._left -= end - pos
-        return end
+    def _body(self, data, pos):
+        out = self._out
+        n = min(len(data) - pos, self._left)
+        if out != pos:
+            data[out : out + n] = data[pos : pos + n]
+        self._out = out + n
+        self._left -= n
+        return pos + n
 
-    def _counted(self, data, pos, pieces):
-        pos = self._piece(data, pos, pieces)
+    def _counted(self, data, pos):
+        pos = self._body(data, pos)
         self.done = not self._left
         return pos
 
-    def _until_close(self, data, pos, pieces):
-        pieces.append(data[pos:])
-        return len(data)
+    def _until_close(self, data, pos):
+        self._left = _UNKNOWN
+        return self._body(data, pos)
 
-    def _chunk_size(self, data, pos, pieces):
+    def _chunk_size(self, data, pos):
         line, after = self._take_line(data, pos)
         pos = after
         if self._overlong:
@@ -169,13 +179,13 @@ class Parser:
             self._state = self._chunk if self._left else self._trailer
         return pos
 
-    def _chunk(self, data, pos, pieces):
-        pos = self._piece(data, pos, pieces)
+    def _chunk(self, data, pos):
+        pos = self._body(data, pos)
         if not self._left:
             self._state = self._chunk_end
         return pos
 
-    def _chunk_end(self, data, pos, pieces):
+    def _chunk_end(self, data, pos):
         line, pos = self._take_line(data, pos)
         if line or len(self._line) > 1:
             raise BadResponse("chunk longer than its size")
@@ -183,7 +193,7 @@ class Parser:
             self._state = self._chunk_size
         return pos
 
-    def _trailer(self, data, pos, pieces):
+    def _trailer(self, data, pos):
         line, after = self._take_line(data, pos)
         self._count(after - pos)
         self.done = line == b""
