@@ -67,7 +67,8 @@ class Response:
         n = 0
         while self._parser.in_head:
             n = self._step(buf)
-        self._rest = memoryview(buf)[:n]
+        if n:
+            self._rest = memoryview(buf)[:n]
         length = self._parser.length
         if length is not None and length > self._max:
             self.close()
@@ -75,22 +76,25 @@ class Response:
 
     def readinto(self, buf):
         """Read some of the body into buf, at least one byte: what there is. Returns the count, 0 at its end."""
-        rest = self._rest
-        if rest:
-            n = min(len(rest), len(buf))
-            buf[:n] = rest[:n]
-            self._rest = rest[n:]
-        else:
-            self._rest = None
-            n = 0
-            while len(buf) and not (n or self._parser.done):
-                n = self._step(buf)
+        parser = self._parser
+        n = 0
+        if self._rest is not None:
+            n = self._take_rest(buf)
+        while not (n or parser.done) and len(buf):
+            n = self._step(buf)
         self.size += n
         if self.size > self._max:
             self.close()
             raise RootletError("HTTP_TOO_LARGE", "more than %d bytes" % self._max)
-        if self._parser.done and not self._rest:
+        if parser.done and self._rest is None:
             self.close()
+        return n
+
+    def _take_rest(self, buf):
+        rest = self._rest
+        n = min(len(rest), len(buf))
+        buf[:n] = rest[:n]
+        self._rest = rest[n:] if n < len(rest) else None
         return n
 
     def __iter__(self):
