@@ -35,9 +35,10 @@ def _count(counts: dict[str, int], size: int) -> int:
 def _throughput(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tuple[Step, list[dict[str, Any]]]]:
     for qos, group in ((1, "publish, QoS 1"), (0, "publish, QoS 0")):
         for size in sizes:
-            base = {"measure": "rate", "qos": qos, "size": size, "window": 16, "count": _count(counts, size)}
+            count = _count(counts, size)
+            base: Step = {"measure": "rate", "qos": qos, "size": size, "window": 16, "count": count}
             raw, stock = f"{_size(size)}: bare loop", f"{_size(size)}: stock umqtt.simple"
-            few = counts["stock"] if qos else base["count"] // 4
+            few = counts["stock"] if qos else count // 4
             yield base | {"way": "raw"}, [{"group": group, "name": raw}]
             yield base | {"way": "stock", "count": few}, [{"group": group, "name": stock}]
             ours: list[dict[str, Any]] = [
@@ -49,8 +50,8 @@ def _throughput(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tupl
                 ours[0]["headline"] = True
                 ours.append({"group": group, "name": name, "to": stock, "promised": limit, "headline": True})
                 # What is left of the difference where stock has our stream, which sends at once.
-                other = {"group": group, "name": "64 B: stock over our stream", "to": raw}
-                yield base | {"way": "stock", "stream": True, "count": base["count"] // 4}, [other]
+                other = {"group": group, "name": "64 B: stock umqtt.simple over our stream"}
+                yield base | {"way": "stock", "stream": True, "count": count // 4}, [other]
             yield base | {"way": "rootlet"}, ours
 
 
@@ -73,7 +74,11 @@ def _latency(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tuple[S
                 step = {"measure": "latency", "way": way, "qos": qos, "size": size, "window": 1, "count": count}
                 rows: list[dict[str, Any]] = []
                 for percentile in ("p50", "p99"):
-                    row = {"group": group, "name": f"{_size(size)}: {names[way]}, {percentile}", "better": "less"}
+                    row: dict[str, Any] = {
+                        "group": group,
+                        "name": f"{_size(size)}: {names[way]}, {percentile}",
+                        "better": "less",
+                    }
                     if way == "rootlet":
                         row["to"] = f"{_size(size)}: {names[ways[0]]}, {percentile}"
                     if percentile == "p99":
@@ -94,6 +99,15 @@ def _outbox(counts: dict[str, int]) -> Iterator[tuple[Step, list[dict[str, Any]]
     ):
         row = {"group": group, "name": name, "to": raw, "promised": promised, "headline": True}
         yield base | {"measure": "outbox"} | step, [row]
+
+
+def _garbage() -> Iterator[tuple[Step, list[dict[str, Any]]]]:
+    group = "publish, garbage a message"
+    base = {"measure": "garbage", "qos": 1, "size": 64, "window": 16, "count": 8}
+    row = {"group": group, "unit": "B", "better": "less"}
+    yield base | {"way": "stock", "window": 1}, [row | {"name": "64 B: stock umqtt.simple"}]
+    name = "64 B: rootlet, window full"
+    yield base | {"way": "rootlet"}, [row | {"name": name, "to": "64 B: stock umqtt.simple", "allowance": 0.5}]
 
 
 def settings(place: Place, port: int) -> dict[str, Any]:
@@ -119,7 +133,13 @@ def steps(quick: bool, virtual: bool = True) -> list[tuple[Step, list[dict[str, 
         counts = counts | {"count": counts["count"] // _SLOW, "latency": counts["latency"] // 4}
     sizes, few = ((64, 1024), (64,)) if quick else (SIZES, (64, 4096))
     windows = (1, 16) if quick else WINDOWS
-    parts_of_it = (_throughput(counts, sizes), _windows(counts, windows), _latency(counts, few), _outbox(counts))
+    parts_of_it = (
+        _throughput(counts, sizes),
+        _windows(counts, windows),
+        _latency(counts, few),
+        _outbox(counts),
+        _garbage(),
+    )
     return [one for part in parts_of_it for one in part]
 
 

@@ -196,6 +196,24 @@ def latency(step):
     return [times[count // 2] / 1000, times[count * 99 // 100] / 1000]
 
 
+def garbage(step):
+    """Bytes allocated for each message, once the window is full."""
+    count, payload, qos = step["count"], bytes(step["size"]), step["qos"]
+    way = WAYS[step["way"]](step)
+    for _ in range(step["window"]):
+        way.publish(TOPIC, payload, qos=qos)
+    gc.collect()
+    gc.disable()
+    before = gc.mem_alloc()
+    for _ in range(count):
+        way.publish(TOPIC, payload, qos=qos)
+    used = gc.mem_alloc() - before
+    gc.enable()
+    way.flush()
+    way.close()
+    return [used / count]
+
+
 def through_outbox(step):
     """As the gateway does it: into the outbox, from there by the link to the broker, out of it by PUBACK.
 
@@ -231,7 +249,7 @@ def through_outbox(step):
 
 
 WAYS = {"stock": Stock, "rootlet": Rootlet, "raw": Raw}
-MEASURES = {"rate": rate, "latency": latency, "outbox": through_outbox}
+MEASURES = {"rate": rate, "latency": latency, "outbox": through_outbox, "garbage": garbage}
 # All in turn, several times: something else may have the machine for a moment.
 for _ in range(JOB["rounds"]):
     for i, step in enumerate(JOB["steps"]):
