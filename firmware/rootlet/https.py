@@ -30,7 +30,7 @@ class Response:
         self._place = _place(url)
         self._parser = parser
         self._max = max_bytes
-        self._rest = None  # what of the body came with the head
+        self._rest: memoryview | None = None  # what of the body came with the head
         self.size = 0
 
     @property
@@ -78,8 +78,11 @@ class Response:
         """Read some of the body into buf, at least one byte: what there is. Returns the count, 0 at its end."""
         parser = self._parser
         n = 0
-        if self._rest is not None:
-            n = self._take_rest(buf)
+        rest = self._rest
+        if rest:
+            n = min(len(rest), len(buf))
+            buf[:n] = rest[:n]
+            self._rest = rest[n:] if n < len(rest) else None
         while not (n or parser.done) and len(buf):
             n = self._step(buf)
         self.size += n
@@ -88,13 +91,6 @@ class Response:
             raise RootletError("HTTP_TOO_LARGE", "more than %d bytes" % self._max)
         if parser.done and self._rest is None:
             self.close()
-        return n
-
-    def _take_rest(self, buf):
-        rest = self._rest
-        n = min(len(rest), len(buf))
-        buf[:n] = rest[:n]
-        self._rest = rest[n:] if n < len(rest) else None
         return n
 
     def __iter__(self):

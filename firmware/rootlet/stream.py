@@ -141,7 +141,9 @@ class Stream:
             return bytes(self._view[pos : pos + size])
         out = bytearray(size)
         view = memoryview(out)
-        deadline = self.limit or Deadline(self.timeout_ms)  # for all of it: a byte now and then must not hold up everything else
+        deadline = self.limit or Deadline(
+            self.timeout_ms
+        )  # for all of it: a byte now and then must not hold up everything else
         done = 0
         while done < size:
             if self._pos == self._end and size - done < _BUFFER:

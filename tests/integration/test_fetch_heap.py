@@ -1,4 +1,4 @@
-"""A page of any size takes a bounded part of the board's heap, on a virtual board, measured by the benchmark's script."""
+"""A page of any size takes a bounded part of the heap, on a virtual board, measured by the benchmark's script."""
 
 import math
 
