@@ -67,8 +67,8 @@ def test_every_way_gives_the_same_body(framing, cut):
     for i, read in enumerate(ways):
         response, wire = page(FRAMED[framing], cut)
         assert bytes(read(response)) == BODY, (i, cut)
-        if framing == "to the end":
-            assert not response.read()
+        if framing != "counted":
+            assert not response.read()  # what ends it was not yet read
         assert response.size == 5000 and wire.closed, i
         assert response.read() == b"" == response.read(5) and response.readinto(bytearray(5)) == 0
 
@@ -76,7 +76,7 @@ def test_every_way_gives_the_same_body(framing, cut):
 @pytest.mark.parametrize("framing", FRAMED)
 def test_ways_can_follow_each_other(framing):
     body = mixed(page(FRAMED[framing], 64)[0])
-    assert len(body) > 103 and BODY.startswith(body)
+    assert len(body) > 50 and BODY.startswith(body)
 
 
 def test_reading_nothing_reads_nothing():
@@ -92,7 +92,7 @@ def test_a_larger_read_than_the_body_allocates_no_more_than_the_body():
 
 @pytest.mark.parametrize("framing", ["chunked", "to the end"])
 def test_more_than_allowed_is_refused_and_closed(framing):
-    for read in (by_readinto(100), by_read(100), bytes):
+    for read in (by_readinto(100), by_read(100), list):
         response, wire = page(FRAMED[framing], max_bytes=4999)
         with pytest.raises(RootletError) as e:
             read(response)
@@ -105,13 +105,13 @@ def test_more_than_allowed_is_refused_and_closed(framing):
         (FRAMED["counted"][:-1], "HTTP_TRUNCATED"),
         (FRAMED["chunked"][:-1], "HTTP_TRUNCATED"),
         (FRAMED["chunked"].replace(b"2BC\r\n", b"2BB\r\n"), "HTTP_RESPONSE"),
-        (FRAMED["chunked"].replace(b"2BC\r\n", b"2BG\r\n"), "HTTP_RESPONSE"),
+        (FRAMED["chunked"].replace(b"64\r\n", b"6G\r\n"), "HTTP_RESPONSE"),
     ],
     ids=["counted", "chunked", "too short a chunk", "no number"],
 )
 def test_what_is_wrong_in_the_body_is_told_by_every_way_and_closes(data, code):
-    for read in (by_readinto(64), by_readinto(8192), by_read(64), lambda r: r.read(), lambda r: list(r)):
-        response, wire = page(data, 1000)
+    for read in (by_readinto(64), by_readinto(8192), by_read(64), lambda r: r.read(), list):
+        response, wire = page(data, 80)
         with pytest.raises(RootletError) as e:
             read(response)
         assert e.value.code == code and wire.closed
@@ -126,9 +126,7 @@ def test_the_size_of_a_chunk_as_it_may_be_written(line):
         assert page(data, cut)[0].read() == b"hello", cut
 
 
-@pytest.mark.parametrize(
-    "line", [b"\r\n", b"000000005\r\n", b"5 5\r\n", b"-5\r\n", b"0x5\r\n", b"5\r\r\n", b"5\x00\r\n"]
-)
+@pytest.mark.parametrize("line", [b"\r\n", b"000000005\r\n", b"5 5\r\n", b"-5\r\n", b"0x5\r\n", b"5\r\r\n", b"5\0\r\n"])
 def test_the_size_of_a_chunk_as_it_may_not(line):
     data = OK + b"Transfer-Encoding: chunked\r\n\r\n" + line + b"hello\r\n0\r\n\r\n"
     for cut in (1, 2, 3, 5, 1000):

@@ -183,7 +183,7 @@ WAYS = {f.__name__: f for f in (raw, again, readinto, pieces, read_n, whole, req
 
 
 def once(row, port, path, see):
-    """One page by one way: microseconds in all, after the head, and of the processor then; None where memory ran out."""
+    """One page by one way: microseconds in all, after the head, and of processor then; None where memory ran out."""
     gc.collect()
     began = time.ticks_us()
     try:
