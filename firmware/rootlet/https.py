@@ -6,7 +6,7 @@ from . import http1, tls
 from .deadline import Deadline
 from .errors import RootletError
 
-_CHUNK = 2048
+_CHUNK = 4096  # a quarter of a TLS record, a block of flash
 _HEAD = 512
 
 
@@ -20,7 +20,7 @@ class Response:
 
     Attributes: status (int), headers (dict, lower-case names), url (after redirects), stream (the tls.Stream),
     size (bytes of body read so far).
-    Iterate over it for the body in pieces of at most 2,048 bytes (memoryviews, valid until the next piece).
+    Iterate over it for the body in pieces of at most 4,096 bytes (memoryviews, valid until the next piece).
     Each raises RootletError HTTP_TIMEOUT, HTTP_TRUNCATED, HTTP_RESPONSE or HTTP_TOO_LARGE, and closes the connection.
     """
 
