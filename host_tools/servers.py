@@ -14,19 +14,30 @@ from typing import Any, Literal, Self
 _1900_TO_1970 = 2208988800
 
 
+def _chunked(body: bytes, size: int) -> bytes:
+    """A body in the chunked coding (RFC 9112 section 7.1), `size` bytes a chunk."""
+    pieces = (body[i : i + size] for i in range(0, len(body), size))
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
 class _Pages(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 10
+    disable_nagle_algorithm = True
     routes: dict[str, bytes]
+    chunk: int
 
     def do_GET(self) -> None:
         """Answer with the route's bytes, or 404."""
         body = self.routes.get(self.path)
         self.send_response(200 if body is not None else 404)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body or b"")))
+        if self.chunk:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(body or b"")))
         self.end_headers()
-        self.wfile.write(body or b"")
+        self.wfile.write(_chunked(body or b"", self.chunk) if self.chunk else body or b"")
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: who asks is told by the client."""
@@ -41,6 +52,7 @@ class _TlsServer(http.server.ThreadingHTTPServer):
         request.settimeout(10)
         with contextlib.suppress(OSError), self.context.wrap_socket(request, server_side=True) as tls:
             super().finish_request(tls, client_address)
+            tls.settimeout(0)  # say goodbye, and wait for none: MicroPython sends none
             tls.unwrap()
 
 
@@ -49,7 +61,7 @@ class HttpsServer:
 
     Args: cert, key: PEM files, the chain with the leaf first. routes: path to body.
         key_log: file of mode 0600 that the secrets of each connection are added to, for captures only.
-        place: address and port to listen on.
+        place: address and port to listen on. chunk: bytes a chunk of the chunked coding; 0 for a Content-Length.
     """
 
     def __init__(
@@ -59,13 +71,14 @@ class HttpsServer:
         routes: dict[str, bytes],
         key_log: Path | None = None,
         place: tuple[str, int] = ("127.0.0.1", 0),
+        chunk: int = 0,
     ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(cert, key)
         if key_log:
             context.keylog_filename = str(key_log)
-        handler = type("Pages", (_Pages,), {"routes": dict(routes)})
+        handler = type("Pages", (_Pages,), {"routes": dict(routes), "chunk": chunk})
         self._server = _TlsServer(place, handler)
         self._server.context = context
         self.port: int = self._server.server_address[1]

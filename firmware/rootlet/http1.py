@@ -4,6 +4,8 @@ _HEAD_LIMIT = 16384  # bytes that may come before the body
 _KEPT_LIMIT = 4096  # of them kept as headers
 _EACH = 64  # what a header costs beside its bytes: thousands of tiny ones would fill the heap
 _LINE_LIMIT = 1024  # of a line kept; the rest of a longer one is passed over
+_HEX = b"0123456789abcdefABCDEF"
+_UNKNOWN = 1 << 29  # bytes of body, again and again until the connection ends; a small integer on a board
 # Never passed over: they say where the body ends and where to go.
 _FRAMING = ("content-length", "transfer-encoding", "location")
 
@@ -26,21 +28,27 @@ class Parser:
         self.done = False
         self.in_head = True
         self._ends_by_close = False
-        self._state = self._head
+        self._state = Parser._head  # a function, not a method: to make one for each chunk would fill the heap
         self._line = bytearray()
-        self._left = 0
+        self._left = 0  # bytes of body that come next, with no framing between them
+        self._out = 0  # bytes of body at the front of the buffer
         self._head_size = 0
         self._kept = 0
         self._overlong = False
 
-    def feed(self, data):
-        """Take bytes, return the list of body pieces (memoryviews of data) found in them. Raises BadResponse."""
-        data = memoryview(data)
-        pieces: list = []
-        pos = 0
-        while pos < len(data) and not self.done:
-            pos = self._state(data, pos, pieces)
-        return pieces
+    def feed(self, buf, size):
+        """Take the first `size` bytes of buf (bytearray or memoryview).
+
+        What of them is body is moved to the front of buf. Returns its size. Raises BadResponse.
+        """
+        if size < self._left:  # all of it is body, and more is to come
+            self._left -= size
+            return size
+        data = memoryview(buf)
+        pos = self._out = 0
+        while pos < size and not self.done:
+            pos = self._state(self, data, pos, size)
+        return self._out
 
     def eof(self):
         """The connection has ended. Raises BadResponse where the response is not complete."""
@@ -49,12 +57,12 @@ class Parser:
         if not self.done:
             raise BadResponse("ended too early")
 
-    def _take_line(self, data, pos):
+    def _take_line(self, data, pos, end):
         """Collect up to LF; returns (line without CRLF or None where it goes on, next position)."""
         line = self._line
         if not line:
             self._overlong = False
-        while pos < len(data):
+        while pos < end:
             c = data[pos]
             pos += 1
             if c == 10:
@@ -71,8 +79,8 @@ class Parser:
                 self._overlong = True
         return None, pos
 
-    def _head(self, data, pos, pieces):
-        line, after = self._take_line(data, pos)
+    def _head(self, data, pos, end):
+        line, after = self._take_line(data, pos, end)
         self._count(after - pos)
         if line is None:
             return after
@@ -127,35 +135,46 @@ class Parser:
             # RFC 9112 section 6.3: both together is how requests are smuggled, so it is refused.
             if coding != "chunked" or size is not None:
                 raise BadResponse("transfer-encoding not supported")
-            self._state = self._chunk_size
+            self._state = Parser._chunk_size
         elif size is not None:
             if not size.isdigit() or len(size) > 10:
                 raise BadResponse("bad content-length")
             self.length = self._left = int(size)
-            self._state = self._counted
+            self._state = Parser._counted
             self.done = not self._left
         else:
-            self._state = self._until_close
+            self._state = Parser._until_close
             self._ends_by_close = True
 
-    def _piece(self, data, pos, pieces):
-        end = min(len(data), pos + self._left)
-        pieces.append(data[pos:end])
-        self._left -= end - pos
-        return end
+    def _body(self, data, pos, end):
+        out = self._out
+        n = min(end - pos, self._left)
+        if out != pos:
+            data[out : out + n] = data[pos : pos + n]
+        self._out = out + n
+        self._left -= n
+        return pos + n
 
-    def _counted(self, data, pos, pieces):
-        pos = self._piece(data, pos, pieces)
+    def _counted(self, data, pos, end):
+        pos = self._body(data, pos, end)
         self.done = not self._left
         return pos
 
-    def _until_close(self, data, pos, pieces):
-        pieces.append(data[pos:])
-        return len(data)
+    def _until_close(self, data, pos, end):
+        self._left = _UNKNOWN
+        return self._body(data, pos, end)
 
-    def _chunk_size(self, data, pos, pieces):
-        line, after = self._take_line(data, pos)
-        pos = after
+    def _chunk_size(self, data, pos, end):
+        if not self._line:
+            # As servers write it, digits and CRLF in one piece: read without allocating.
+            size = 0
+            at = pos
+            while at < end and at < pos + 7 and data[at] in _HEX:
+                size = size << 4 | (data[at] & 15) + (9 if data[at] > 57 else 0)
+                at += 1
+            if at > pos and _line_ends(data, at, end):
+                return self._begin_chunk(size, at + 2)
+        line, pos = self._take_line(data, pos, end)
         if self._overlong:
             raise BadResponse("bad chunk size")
         if line is not None:
@@ -163,31 +182,42 @@ class Parser:
             if not 1 <= len(digits) <= 8:
                 raise BadResponse("bad chunk size")
             for c in digits:
-                if c not in b"0123456789abcdefABCDEF":
+                if c not in _HEX:
                     raise BadResponse("bad chunk size")
-            self._left = int(digits, 16)
-            self._state = self._chunk if self._left else self._trailer
+            return self._begin_chunk(int(digits, 16), pos)
         return pos
 
-    def _chunk(self, data, pos, pieces):
-        pos = self._piece(data, pos, pieces)
+    def _begin_chunk(self, size, pos):
+        self._left = size
+        self._state = Parser._chunk if size else Parser._trailer
+        return pos
+
+    def _chunk(self, data, pos, end):
+        pos = self._body(data, pos, end)
         if not self._left:
-            self._state = self._chunk_end
+            self._state = Parser._chunk_end
         return pos
 
-    def _chunk_end(self, data, pos, pieces):
-        line, pos = self._take_line(data, pos)
+    def _chunk_end(self, data, pos, end):
+        if not self._line and _line_ends(data, pos, end):
+            self._state = Parser._chunk_size
+            return pos + 2
+        line, pos = self._take_line(data, pos, end)
         if line or len(self._line) > 1:
             raise BadResponse("chunk longer than its size")
         if line is not None:
-            self._state = self._chunk_size
+            self._state = Parser._chunk_size
         return pos
 
-    def _trailer(self, data, pos, pieces):
-        line, after = self._take_line(data, pos)
+    def _trailer(self, data, pos, end):
+        line, after = self._take_line(data, pos, end)
         self._count(after - pos)
         self.done = line == b""
         return after
+
+
+def _line_ends(data, pos, end):
+    return pos + 1 < end and data[pos] == 13 and data[pos + 1] == 10
 
 
 def split_url(url):

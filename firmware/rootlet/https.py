@@ -6,7 +6,8 @@ from . import http1, tls
 from .deadline import Deadline
 from .errors import RootletError
 
-_CHUNK = 1024
+_CHUNK = 4096  # a quarter of a TLS record, a block of flash
+_HEAD = 512
 _LONGEST_OUT = 4096  # bytes of a body that is sent: it goes out in one piece with the head
 
 
@@ -16,10 +17,12 @@ def _place(url):
 
 
 class Response:
-    """A response whose body is still to be read.
+    """A response whose body is still to be read: by readinto, by read, or by iteration, also one after the other.
 
-    Attributes: status (int), headers (dict, lower-case names), url (after redirects), stream (the tls.Stream).
-    Iterate over it for the body in pieces of at most 1,024 bytes (memoryviews, valid until the next piece).
+    Attributes: status (int), headers (dict, lower-case names), url (after redirects), stream (the tls.Stream),
+    size (bytes of body read so far).
+    Iterate over it for the body in pieces of at most 4,096 bytes (memoryviews, valid until the next piece).
+    Each raises RootletError HTTP_TIMEOUT, HTTP_TRUNCATED, HTTP_RESPONSE or HTTP_TOO_LARGE, and closes the connection.
     """
 
     def __init__(self, stream, parser, url, max_bytes):
@@ -28,8 +31,7 @@ class Response:
         self._place = _place(url)
         self._parser = parser
         self._max = max_bytes
-        self._buf = bytearray(_CHUNK)
-        self._ready = []
+        self._rest: memoryview | None = None  # what of the body came with the head
         self.size = 0
 
     @property
@@ -42,54 +44,92 @@ class Response:
         """The headers: lower-case name to text. Of long ones, and of many, only some are kept."""
         return self._parser.headers
 
-    def _step(self):
-        """Read once and parse; returns False at the end of the response."""
+    def _step(self, buf):
+        """Read once into buf and parse; returns the bytes of body, now at its front."""
         parser = self._parser
-        if parser.done:
-            return False
+        n = 0
         try:
-            n = self.stream.readinto(self._buf)
+            n = self.stream.readinto(buf)
             if n:
-                self._ready += parser.feed(memoryview(self._buf)[:n])
-            else:
-                parser.eof()
+                return parser.feed(buf, n)
+            parser.eof()
+            return 0
         except RootletError as e:
-            if e.code == "NET_TIMEOUT":
-                raise RootletError("HTTP_TIMEOUT", "%s, %d bytes of body so far" % (self._place, self.size)) from None
-            if e.code == "NET_CLOSED":
-                raise RootletError("HTTP_TRUNCATED", "%s, %d bytes of body so far" % (self._place, self.size)) from None
-            raise
+            self.close()
+            code = {"NET_TIMEOUT": "HTTP_TIMEOUT", "NET_CLOSED": "HTTP_TRUNCATED"}.get(e.code)
+            if not code:
+                raise
+            raise RootletError(code, "%s, %d bytes of body so far" % (self._place, self.size)) from None
         except http1.BadResponse as e:
+            self.close()
             code = "HTTP_RESPONSE" if n else "HTTP_TRUNCATED"
             raise RootletError(code, "%s: %s" % (self._place, e)) from None
-        if parser.length is not None and parser.length > self._max:
-            raise RootletError("HTTP_TOO_LARGE", "%d bytes announced, %d allowed" % (parser.length, self._max))
-        return True
 
     def _read_head(self):
+        buf = bytearray(_HEAD)
+        n = 0
         while self._parser.in_head:
-            self._step()
+            n = self._step(buf)
+        if n:
+            self._rest = memoryview(buf)[:n]
+        length = self._parser.length
+        if length is not None and length > self._max:
+            self.close()
+            raise RootletError("HTTP_TOO_LARGE", "%d bytes announced, %d allowed" % (length, self._max))
+
+    def readinto(self, buf):
+        """Read some of the body into buf, at least one byte: what there is. Returns the count, 0 at its end."""
+        parser = self._parser
+        n = 0
+        rest = self._rest
+        if rest:
+            n = min(len(rest), len(buf))
+            buf[:n] = rest[:n]
+            self._rest = rest[n:] if n < len(rest) else None
+        while not (n or parser.done) and len(buf):
+            n = self._step(buf)
+        self.size += n
+        if self.size > self._max:
+            self.close()
+            raise RootletError("HTTP_TOO_LARGE", "more than %d bytes" % self._max)
+        if parser.done and self._rest is None:
+            self.close()
+        return n
 
     def __iter__(self):
         try:
+            view = memoryview(bytearray(_CHUNK))
             while True:
-                for piece in self._ready:
-                    self.size += len(piece)
-                    if self.size > self._max:
-                        raise RootletError("HTTP_TOO_LARGE", "more than %d bytes" % self._max)
-                    yield piece
-                self._ready = []
-                if not self._step():
+                n = self.readinto(view)
+                if not n:
                     return
+                yield view if n == _CHUNK else view[:n]
         finally:
             self.close()
 
-    def read(self):
-        """The whole body as bytes; bounded by max_bytes."""
-        body = bytearray()
-        for piece in self:
-            body.extend(piece)
-        return bytes(body)
+    def read(self, size=-1):
+        """The next `size` bytes of the body, fewer at its end; without a size all of it, bounded by max_bytes.
+
+        Returns a bytearray, empty at the end.
+        """
+        left = self._parser.length
+        if left is None and size < 0:
+            body = bytearray()
+            for piece in self:
+                body.extend(piece)
+            return body
+        if left is not None:
+            left -= self.size
+            size = left if size < 0 else min(size, left)
+        body = bytearray(size)
+        view = memoryview(body)
+        done = 0
+        while done < size:
+            n = self.readinto(view[done:])
+            if not n:
+                return body[:done]
+            done += n
+        return body
 
     def json(self):
         """The body as a JSON value. Raises RootletError HTTP_JSON."""
@@ -161,11 +201,7 @@ def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=
         stream = tls.connect(host, port, hello, trust, max(1, deadline.left()))
         stream.limit = deadline
         response = Response(stream, http1.Parser(), url, max_bytes)
-        try:
-            response._read_head()
-        except RootletError:
-            stream.close()
-            raise
+        response._read_head()
         location = response.headers.get("location")
         if response.status not in (301, 302, 303, 307, 308) or not location:
             return response

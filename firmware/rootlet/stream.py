@@ -46,7 +46,7 @@ class Stream:
 
     Attributes: host; chain (names, root first); version and cipher (text); timeout_ms for each read or write;
     since, the newest start of a certificate of the chain (Unix seconds, 0 where there was none);
-    limit, a Deadline that bounds all of them together, or None.
+    limit, a Deadline for all of them together in the place of timeout_ms, or None.
     """
 
     def __init__(self, raw, sock, host, timeout_ms):
@@ -68,8 +68,6 @@ class Stream:
         self.version = self.cipher = ""
 
     def _await(self, flag, deadline):
-        if self.limit and self.limit.left() < deadline.left():
-            deadline = self.limit
         self._poller.modify(self._raw, flag)
         if not wait(self._poller, deadline):
             raise RootletError("NET_TIMEOUT", "%s, nothing within the time allowed" % self.host)
@@ -93,7 +91,7 @@ class Stream:
                 done += n
                 continue
             if deadline is None:
-                deadline = Deadline(self.timeout_ms)
+                deadline = self.limit or Deadline(self.timeout_ms)
             self._await(WRITE, deadline)
         return size
 
@@ -130,7 +128,7 @@ class Stream:
             if n is not None:
                 return n
             if deadline is None:
-                deadline = Deadline(self.timeout_ms)
+                deadline = self.limit or Deadline(self.timeout_ms)
             self._await(READ, deadline)
 
     def read(self, size):
@@ -143,7 +141,9 @@ class Stream:
             return bytes(self._view[pos : pos + size])
         out = bytearray(size)
         view = memoryview(out)
-        deadline = Deadline(self.timeout_ms)  # for all of it: a byte now and then must not hold up everything else
+        deadline = self.limit or Deadline(
+            self.timeout_ms
+        )  # for all of it: a byte now and then must not hold up everything else
         done = 0
         while done < size:
             if self._pos == self._end and size - done < _BUFFER:

@@ -97,13 +97,13 @@ def get(conversations, stalls, patch):
     def connect(host, port, hello, trust, timeout_ms):
         assert b"\r\n\r\n" in hello
         wire = waiting.pop(0) if len(waiting) > 1 else waiting[0]
-        # A stall is met with a time-out at once.
-        return Stream(wire, wire, host, 0 if wire.stalls else 1000)
+        return Stream(wire, wire, host, timeout_ms)
 
     patch(connect)
     status, body = 0, b""
     try:
-        with https.get(URL, TRUST, max_bytes=MAX_BYTES, redirects=2) as page:
+        # A stall is met with a time-out at once.
+        with https.get(URL, TRUST, timeout_ms=0 if stalls else 20000, max_bytes=MAX_BYTES, redirects=2) as page:
             status = page.status
             # One way or the other; half of what is JSON is none.
             body = repr(page.json()).encode() if status == 200 else page.read()

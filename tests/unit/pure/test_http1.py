@@ -12,8 +12,9 @@ def read(pieces, eof=False):
     parser = http1.Parser()
     body = bytearray()
     for piece in pieces:
-        for part in parser.feed(piece):
-            body.extend(part)
+        buf = bytearray(piece)
+        n = parser.feed(buf, len(buf))
+        body.extend(buf[:n])
     if eof:
         parser.eof()
     return parser, bytes(body)
