@@ -7,7 +7,6 @@ from .deadline import Deadline
 from .errors import RootletError
 
 _CHUNK = 1024
-_LONGEST_OUT = 4096  # bytes of a body that is sent: it goes out in one piece with the head
 
 
 def _place(url):
@@ -106,6 +105,9 @@ class Response:
 
     def __exit__(self, *_):
         self.close()
+
+
+_LONGEST_OUT = 4096  # bytes of a body that is sent: it goes out in one piece with the head
 
 
 def _request(host, port, path, headers, body):
