@@ -107,15 +107,11 @@ class Response:
         self.close()
 
 
-_LONGEST_OUT = 4096  # bytes of a body that is sent: it goes out in one piece with the head
-
-
 def _request(host, port, path, headers, body):
     place = host if port == 443 else "%s:%d" % (host, port)
-    method = "GET" if body is None else "POST"
-    lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + place, "Connection: close", "Accept-Encoding: identity"]
+    lines = ["GET %s HTTP/1.1" % path, "Host: " + place, "Connection: close", "Accept-Encoding: identity"]
     if body is not None:
-        lines.append("Content-Length: %d" % len(body))
+        lines[0] = "POST" + lines[0][3:]
     for name, value in headers.items():
         if "\r" in name + value or "\n" in name + value:
             raise ValueError("a line break in a header")
@@ -123,18 +119,21 @@ def _request(host, port, path, headers, body):
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
 
 
-def post(url, trust, body, content_type="application/json", headers=None, timeout_ms=20000, max_bytes=16384):
+def post(url, trust, body, headers=None, timeout_ms=20000, max_bytes=16384):
     """POST to an address over verified TLS. No redirect is followed: what was sent to one place goes to no other.
 
-    Args: body: str or bytes, at most 4,096 bytes. content_type: of it. The rest: see get.
+    Args: body: str or bytes, at most 4,096 bytes; JSON, where no header Content-Type says otherwise. The rest: see get.
     Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
     """
-    body = body.encode() if isinstance(body, str) else body
-    if len(body) > _LONGEST_OUT:
-        raise RootletError("HTTP_TOO_LARGE", "%d bytes to send, %d allowed" % (len(body), _LONGEST_OUT))
-    headers = dict(headers or {})
-    headers["Content-Type"] = content_type
-    return get(url, trust, headers, timeout_ms, max_bytes, 0, body)
+    if isinstance(body, str):
+        body = body.encode()
+    size = str(len(body))
+    if len(body) > 4096:  # it goes out in one piece with the head
+        raise RootletError("HTTP_TOO_LARGE", size + " bytes to send")
+    whole = {"Content-Type": "application/json"}
+    whole.update(headers or {})
+    whole["Content-Length"] = size
+    return get(url, trust, whole, timeout_ms, max_bytes, 0, body)
 
 
 def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=3, _body=None):
