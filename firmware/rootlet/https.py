@@ -122,11 +122,9 @@ def _request(host, port, path, headers, body):
 def post(url, trust, body, headers=None, timeout_ms=20000, max_bytes=16384):
     """POST to an address over verified TLS. No redirect is followed: what was sent to one place goes to no other.
 
-    Args: body: str or bytes, at most 4,096 bytes; JSON, where no header Content-Type says otherwise. The rest: see get.
+    Args: body: bytes, at most 4,096; JSON, where no header Content-Type says otherwise. The rest: see get.
     Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
     """
-    if isinstance(body, str):
-        body = body.encode()
     size = str(len(body))
     if len(body) > 4096:  # it goes out in one piece with the head
         raise RootletError("HTTP_TOO_LARGE", size + " bytes to send")
