@@ -119,19 +119,18 @@ def _request(host, port, path, headers, body):
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
 
 
-def post(url, trust, body, headers=None, timeout_ms=20000, max_bytes=16384):
+def post(url, trust, body, headers, timeout_ms=20000, max_bytes=16384):
     """POST to an address over verified TLS. No redirect is followed: what was sent to one place goes to no other.
 
-    Args: body: bytes, at most 4,096; JSON, where no header Content-Type says otherwise. The rest: see get.
+    Args: body: bytes, at most 4,096. headers: {"Content-Type": …} and more. The rest: see get.
     Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
     """
     size = str(len(body))
     if len(body) > 4096:  # it goes out in one piece with the head
         raise RootletError("HTTP_TOO_LARGE", size + " bytes to send")
-    whole = {"Content-Type": "application/json"}
-    whole.update(headers or {})
-    whole["Content-Length"] = size
-    return get(url, trust, whole, timeout_ms, max_bytes, 0, body)
+    headers = dict(headers)
+    headers["Content-Length"] = size
+    return get(url, trust, headers, timeout_ms, max_bytes, 0, body)
 
 
 def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=3, _body=None):

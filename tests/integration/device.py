@@ -70,7 +70,7 @@ def get(step):
 
 def post(step):
     body = b"\xff" * step["bytes"] if "bytes" in step else step["body"].encode()
-    with https.post(step["url"], TRUST, body, step.get("headers"), timeout_ms=TIMEOUT) as response:
+    with https.post(step["url"], TRUST, body, step.get("headers", {}), timeout_ms=TIMEOUT) as response:
         return {"status": response.status, "body": response.read()[:64].decode()}
 
 
