@@ -73,6 +73,10 @@ def _commands(v):
     return isinstance(v, list) and len(v) <= len(COMMANDS) and all(name in COMMANDS for name in v)
 
 
+def _bool(v):
+    return isinstance(v, bool)
+
+
 def _dict(v):
     return isinstance(v, dict)
 
@@ -159,12 +163,7 @@ _MQTT: tuple = (
     ("keepalive_s", _whole(5, 65535), 60, "5 to 65535 seconds"),
     ("topic", _topic, "rootlet/{device}/{sensor}", "text without '#' and '+'; {device} and {sensor} are filled in"),
     ("qos", _whole(0, 1), 1, "0 or 1"),
-    (
-        "retain",
-        lambda v: isinstance(v, bool),
-        True,
-        "true or false: whether status and discovery are kept by the broker",
-    ),
+    ("retain", _bool, True, "true or false"),
     ("queue", _whole(1, 1000), 32, "1 to 1000 readings held in RAM"),
     ("brokers", lambda v: isinstance(v, list) and len(v) <= 3, [], "a list of at most 3 more brokers"),
     ("session", _one_of("clean", "persistent"), "clean", "clean or persistent"),
@@ -191,7 +190,7 @@ _OUTBOX = (
 _UPDATE = (
     ("key", _key_file, None, "the file of the updates' public key, 384 raw bytes"),
     _PINS,
-    ("downgrade", lambda v: isinstance(v, bool), False, "true or false"),
+    ("downgrade", _bool, False, "true or false"),
 )
 _SENSOR = (
     ("kind", _one_of(*SENSOR_KINDS), _NEEDED, "one of " + ", ".join(SENSOR_KINDS)),
@@ -205,7 +204,7 @@ _SENSOR = (
     ),
     (
         "scale",
-        lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and -1e9 <= v <= 1e9,
+        _number(-1e9, 1e9),
         1,
         "a number, at most 1e9",
     ),

@@ -8,7 +8,6 @@ from .errors import RootletError
 
 _CHUNK = 4096  # a quarter of a TLS record, a block of flash
 _HEAD = 512
-_LONGEST_OUT = 4096  # bytes of a body that is sent: it goes out in one piece with the head
 
 
 def _place(url):
@@ -152,10 +151,9 @@ class Response:
 
 def _request(host, port, path, headers, body):
     place = host if port == 443 else "%s:%d" % (host, port)
-    method = "GET" if body is None else "POST"
-    lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + place, "Connection: close", "Accept-Encoding: identity"]
+    lines = ["GET %s HTTP/1.1" % path, "Host: " + place, "Connection: close", "Accept-Encoding: identity"]
     if body is not None:
-        lines.append("Content-Length: %d" % len(body))
+        lines[0] = "POST" + lines[0][3:]
     for name, value in headers.items():
         if "\r" in name + value or "\n" in name + value:
             raise ValueError("a line break in a header")
@@ -163,18 +161,17 @@ def _request(host, port, path, headers, body):
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
 
 
-def post(url, trust, body, content_type="application/json", headers=None, timeout_ms=20000, max_bytes=16384):
+def post(url, trust, body, headers, timeout_ms=20000, max_bytes=16384):
     """POST to an address over verified TLS. No redirect is followed: what was sent to one place goes to no other.
 
-    Args: body: str or bytes, at most 4,096 bytes. content_type: of it. url, trust, headers, timeout_ms, max_bytes: as
-        for get.
+    Args: body: bytes, at most 4,096. headers: {"Content-Type": …} and more. url, trust, timeout_ms, max_bytes: see get.
     Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
     """
-    body = body.encode() if isinstance(body, str) else body
-    if len(body) > _LONGEST_OUT:
-        raise RootletError("HTTP_TOO_LARGE", "%d bytes to send, %d allowed" % (len(body), _LONGEST_OUT))
-    headers = dict(headers or {})
-    headers["Content-Type"] = content_type
+    size = str(len(body))
+    if len(body) > 4096:  # it goes out in one piece with the head
+        raise RootletError("HTTP_TOO_LARGE", size + " bytes to send")
+    headers = dict(headers)
+    headers["Content-Length"] = size
     return get(url, trust, headers, timeout_ms, max_bytes, 0, body)
 
 

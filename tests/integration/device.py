@@ -69,9 +69,8 @@ def get(step):
 
 
 def post(step):
-    body = b"\xff" * step["bytes"] if "bytes" in step else step["body"]
-    more = {k: step[k] for k in ("content_type", "headers") if k in step}
-    with https.post(step["url"], TRUST, body, timeout_ms=TIMEOUT, **more) as response:
+    body = b"\xff" * step["bytes"] if "bytes" in step else step["body"].encode()
+    with https.post(step["url"], TRUST, body, step.get("headers", {}), timeout_ms=TIMEOUT) as response:
         return {"status": response.status, "body": response.read()[:64].decode()}
 
 

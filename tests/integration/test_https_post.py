@@ -64,8 +64,18 @@ def test_post(interpreter: str, pki: Pki, tmp_path: Path) -> None:
     with server(pki) as (port, got):
         place = f"https://localhost:{port}"
         steps = [
-            {"do": "post", "url": place + "/in?a=1", "body": '{"t": 21.5}', "headers": {"X-Signature": "abc"}},
-            {"do": "post", "url": place + "/in", "bytes": 4096, "content_type": "application/octet-stream"},
+            {
+                "do": "post",
+                "url": place + "/in?a=1",
+                "body": '{"t": 21.5}',
+                "headers": {"Content-Type": "application/json", "X-Signature": "abc"},
+            },
+            {
+                "do": "post",
+                "url": place + "/in",
+                "bytes": 4096,
+                "headers": {"Content-Type": "application/octet-stream"},
+            },
             {"do": "post", "url": place + "/in", "bytes": 4097},
             {"do": "post", "url": place + "/moved", "body": "x"},
             {"do": "post", "url": place + "/slow", "body": "x"},

@@ -92,7 +92,8 @@ class Hook:
 
     def post(self, numbers, body):
         """One request. Raises RootletError where it is to be sent again."""
-        headers = {"X-Signature": signature(self.settings["secret"], self.clock.now(), body)}
+        signed = signature(self.settings["secret"], self.clock.now(), body)
+        headers = {"Content-Type": "application/json", "X-Signature": signed}
         with https.post(self.settings["url"], self.trust, body, headers=headers, timeout_ms=TIMEOUT_MS) as response:
             status = response.status
         if status >= 500 or status in (408, 425, 429):

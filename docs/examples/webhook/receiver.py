@@ -17,7 +17,7 @@ from pathlib import Path
 OLDEST_S = 300
 MOST_BYTES = 8192
 REMEMBERED = 10_000
-SEEN: OrderedDict[tuple, None] = OrderedDict()
+SEEN: OrderedDict[str, None] = OrderedDict()
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
@@ -39,12 +39,12 @@ class Receiver(http.server.BaseHTTPRequestHandler):
             Receiver.busy -= 1
             return self._answer(503)
         try:
-            readings = [(r["device"], r["boot"], r["seq"], r) for r in json.loads(body)]
+            readings = [(str([r["device"], r["boot"], r["seq"]]), r) for r in json.loads(body)]
         except (ValueError, TypeError, KeyError):
             return self._answer(400)
-        for *name, reading in readings:
-            if tuple(name) not in SEEN:
-                SEEN[tuple(name)] = None
+        for name, reading in readings:
+            if name not in SEEN:
+                SEEN[name] = None
                 print("reading:", json.dumps(reading), flush=True)
         while len(SEEN) > REMEMBERED:
             SEEN.popitem(last=False)
