@@ -69,6 +69,7 @@ soak: $(TESTS)
 	ROOTLET_CHAOS_KICKS_S=60 $(BIN)/pytest tests/chaos/test_bad_wires.py -k throws_out
 	ROOTLET_KILLS=200 ROOTLET_HISTORY_S=600 $(BIN)/pytest tests/unit/test_history.py -k 'kill_9 or thousand' -s --timeout=4000
 	ROOTLET_FLEET=1000 $(BIN)/pytest tests/integration/test_fleet.py --timeout=400
+	ROOTLET_DOCS=all $(BIN)/pytest tests/docs -s --timeout=900
 	ROOTLET_DASHBOARD_DEVICES=1000 $(BIN)/pytest tests/soak/test_dashboard_load.py -s
 
 clean:

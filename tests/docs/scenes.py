@@ -50,14 +50,14 @@ def issued(page: Page) -> None:
     """ca-data, with server certificates for broker.home and localhost, and those of devices."""
     ca(page)
     authority = cas.load(page.cwd / "ca-data")
-    there = {path.name for path in (page.cwd / "ca-data" / "issued").glob("*.crt.pem")}
-    if "server-localhost.crt.pem" not in there:
+    there = {path.name for path in (page.cwd / "ca-data" / "issued").glob("*.key.pem")}
+    if "server-localhost.key.pem" not in there:
         authority.issue_server(["localhost"], ips=["127.0.0.1"])
-    if "server-broker.home.crt.pem" not in there:
+    if "server-broker.home.key.pem" not in there:
         authority.issue_server(["broker.home", "broker.example.org", "localhost"], ips=["192.168.1.10", "127.0.0.1"])
     for name in ("pico-1", "observer", "operator"):
-        if f"device-{name}.crt.pem" not in there:
-            authority.issue_device(name)
+        if f"device-{name}.key.pem" not in there:  # (that of a project's device lies with the device)
+            authority.issue_device(name, force=True)
 
 
 def project(page: Page) -> None:
@@ -174,10 +174,15 @@ def frozen(page: Page) -> None:
 
 
 def by_hand(page: Page) -> None:
-    """config.json and build/trust_roots.py in the folder, as without a project."""
+    """The files of pico-1 where they are without a project."""
     if (page.cwd / "config.json").exists():
         return
-    for name, where in (("config.json", "config.json"), ("trust_roots.py", "build/trust_roots.py")):
+    for name, where in (
+        ("config.json", "config.json"),
+        ("trust_roots.py", "build/trust_roots.py"),
+        ("device.crt.der", "ca-data/issued/device-pico-1.crt.der"),
+        ("device.key.der", "ca-data/issued/device-pico-1.key.der"),
+    ):
         shutil.copy(page.cwd / "build" / "devices" / "pico-1" / name, page.cwd / where)
 
 
