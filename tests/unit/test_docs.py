@@ -72,3 +72,44 @@ def test_the_figures_of_handshakes_are_those_of_the_table():
     shown = re.findall(r"\| (\d\.\d\d) to (\d\.\d\d) \| (\d\d\.\d) \|$", page, re.M)
     known = {("%.2f" % row.seconds[0], "%.2f" % row.seconds[1], "%.1f" % row.peak_kb) for row in handshakes.ROWS}
     assert len(shown) == 5 and set(shown) <= known
+
+
+def pages():
+    """Every page that is written for readers."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def anchors(path):
+    """The anchors that GitHub makes of a page's headings."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+    heads = re.findall(r"^#+ (.+)$", text, re.M)
+    plain = [re.sub(r"[^\w\- ]", "", re.sub(r"\[(.+?)\]\(.*?\)", r"\1", head).lower()) for head in heads]
+    return {head.strip().replace(" ", "-") for head in plain}
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_links_within_the_documentation_lead_somewhere(path):
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", text)):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (path.parent / name) if name else path
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text()
+    linked = set(re.findall(r"\]\(([\w./-]+\.md)[#)]", index))
+    there = {str(path.relative_to(ROOT / "docs")) for path in pages() if path.parent.name == "docs"}
+    assert there - linked == {"README.md"}
+
+
+def test_what_peers_are_said_to_do_has_a_source():
+    text = (ROOT / "docs" / "peers.md").read_text()
+    claims, sources = text.split("## Sources")
+    numbers = {int(number) for number in re.findall(r"^(\d+)\. <https://", sources, re.M)}
+    assert {int(number) for number in re.findall(r"\[(\d+)\]", claims)} == numbers == set(range(1, len(numbers) + 1))
+    assert "**2026-11-21**" in claims
