@@ -20,6 +20,7 @@ from host_tools import project_new, provision
 from host_tools.broker import Broker
 from host_tools.servers import SntpServer
 from host_tools.sim.board import VirtualBoard
+from host_tools.sim.surroundings import Surroundings
 from tests.docs.fences import Block
 from tests.docs.pages import Page
 
@@ -160,12 +161,11 @@ def device(page: Page) -> None:
 
 def air(page: Page) -> None:
     """Bluetooth sensors around the board that comes."""
-    page.script["ble"] = {
-        "peripherals": [
-            {"kind": "ruuvi", "address": "D4:1A:22:3B:4C:5D", "values": {"temperature": 24.3, "humidity": 53.49}},
-            {"kind": "thermometer", "address": "A4:C1:38:12:34:56", "name": "hall", "temperature": 19},
-        ]
-    }
+    around = Surroundings()
+    page.stack.callback(around.close)
+    ruuvi = {"kind": "ruuvi", "address": "D4:1A:22:3B:4C:5D", "values": {"temperature": 24.3, "humidity": 53.49}}
+    hall = {"kind": "thermometer", "address": "A4:C1:38:12:34:56", "name": "hall", "temperature": 19}
+    page.script, _ = around.arrange({"ble": {"peripherals": [ruuvi, hall]}})
 
 
 def frozen(page: Page) -> None:

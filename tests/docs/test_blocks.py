@@ -74,6 +74,7 @@ def test_lines_of_a_project_are_taken(block: Block, tmp_path: Path) -> None:
     checks.toml(block, tmp_path)
 
 
+@pytest.mark.timeout(2000 if ALL else 300)
 @pytest.mark.parametrize(
     # tests/board/test_first_steps.py runs the README, and times it.
     "page",
