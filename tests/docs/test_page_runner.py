@@ -55,6 +55,7 @@ def test_what_lasts_is_ended_with_the_page(tmp_path: Path) -> None:
         ("rootlet broker --no-tls\n", "has no --no-tls"),
         ("rootlet ca isue device x\n", "there is no `rootlet ca isue`"),
         ("rootlet capture -- rootlet watch --onse\n", "has no --onse"),
+        ("make tests\n", "no target of `make tests`"),
         ("if true\n", "docs/page.md:7"),
     ],
 )
