@@ -93,7 +93,7 @@ class Page:
         self.stack = contextlib.ExitStack()
         self.lasting: list[Lasting] = []
         self.script: dict[str, Any] = {}
-        self.frozen = False
+        self.frozen = self.commands = False
         self.device: VirtualBoard | None = None
         self.deployed = self.brokers = self.publishes = False
         self.ports = ports()

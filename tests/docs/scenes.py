@@ -21,10 +21,12 @@ from host_tools.broker import Broker
 from host_tools.servers import SntpServer
 from host_tools.sim.board import VirtualBoard
 from host_tools.sim.surroundings import Surroundings
+from rootlet import config
 from tests.docs.fences import Block
 from tests.docs.pages import Page
 
-_PASSWORD = "lab-password"
+TIME_SERVERS = next(row[2] for row in config._CLOCK if row[0] == "servers")
+_PASSWORD = "my-password"  # as the pages have it
 
 
 def folder(page: Page) -> None:
@@ -92,11 +94,13 @@ def fill_in(page: Page) -> None:
         ("# [clock]", "[clock]"),
         ('# servers = ["192.168.1.1"]', f'servers = ["127.0.0.1:{sntp.port}"]'),
         ("every_s = 10", "every_s = 1"),
-        ("# [mqtt]", "[mqtt]"),
-        ('# commands = ["status"]  ', 'commands = ["status", "interval", "rotate", "update", "reboot"]  '),
     ):
         assert old in text, old
         text = text.replace(old, new)
+    if page.commands:
+        commands = '[mqtt]\ncommands = ["status", "interval", "rotate", "reboot"]'
+        assert "# [mqtt]" in text
+        text = text.replace("# [mqtt]", commands)
     path.write_text(text)
     secrets = page.cwd / "secrets.toml"
     secrets.write_text(secrets.read_text().replace("CHANGE-ME", _PASSWORD))
@@ -212,13 +216,14 @@ def board(page: Page) -> None:
     flash.mkdir(exist_ok=True)
     script = {
         "wifi": {"networks": {"my-wifi": {"password": _PASSWORD, "join_ms": 50}}, "scan_ms": 50},
-        "dns": dict.fromkeys(page.here["names"], "127.0.0.1"),
+        "dns": {**dict.fromkeys(page.here["names"], "127.0.0.1"), **dict.fromkeys(TIME_SERVERS, "fail")},
         **page.script,
     }
     board = VirtualBoard(flash, board=page.kind, script=script, frozen=page.frozen)
     page.device = page.stack.enter_context(board)
     page.here["boards"] = [page.device.port]
     page.write_here()
+    page.replaced["SNTP"] = f"127.0.0.1:{_sntp().port}"
     page.replaced["/dev/ttyACM0"] = page.replaced["PORT"] = page.device.port
 
 
@@ -243,6 +248,7 @@ def _kept(kind: str) -> Path:
     top = Path(tempfile.mkdtemp(prefix="rootlet-docs-"))
     atexit.register(shutil.rmtree, top, ignore_errors=True)
     with Page(top, kind) as page:
+        page.commands = True
         project(page)
         broker(page)
         board(page)
