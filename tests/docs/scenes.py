@@ -172,6 +172,12 @@ def air(page: Page) -> None:
     page.script, _ = around.arrange({"ble": {"peripherals": [ruuvi, hall]}})
 
 
+def bundle(page: Page) -> None:
+    """my-cas.pem: two CAs, one of them "Old CA"."""
+    made = [cas.init(page.top / name, subject=f"/CN={name}").cert_pem.read_text() for name in ("New CA", "Old CA")]
+    (page.cwd / "my-cas.pem").write_text("".join(made))
+
+
 def frozen(page: Page) -> None:
     """The board that comes has the firmware in its MicroPython."""
     page.frozen = True
@@ -260,7 +266,7 @@ def _kept(kind: str) -> Path:
 SCENES: dict[str, Callable[[Page], None]] = {
     scene.__name__.replace("_", " "): scene
     for scene in (
-        folder, fresh, ended, ca, issued, project, broker, device, air, frozen, board, readings, by_hand, history
+        folder, fresh, ended, ca, issued, project, broker, device, air, bundle, frozen, board, readings, by_hand, history
     )
 }  # fmt: skip
 SCENES["micropython"] = folder

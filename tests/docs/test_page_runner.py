@@ -2,9 +2,13 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from host_tools import cluster
+from host_tools.paths import ROOT
 from tests.docs import checks
 from tests.docs.fences import Block
 from tests.docs.pages import Page
@@ -70,3 +74,10 @@ def test_a_configuration_that_no_board_takes_is_found(tmp_path: Path) -> None:
         checks.json_(block('{"mqtt": {"qoss": 1}}', "json"))
     with pytest.raises(Exception, match="qoss"):
         checks.toml(block("[mqtt]\nqoss = 1\n", "toml"), tmp_path)
+
+
+def test_what_a_cluster_prints_for_a_project_is_taken_by_it(tmp_path: Path) -> None:
+    nodes: Any = [SimpleNamespace(address=f"127.0.0.{n}", port=8883) for n in (1, 2, 3)]
+    checks.toml(block(cluster.mqtt_lines(nodes)["rootlet.toml"], "toml"), tmp_path)
+    page = (ROOT / "docs" / "brokers.md").read_text()
+    assert cluster.mqtt_lines(nodes)["rootlet.toml"] in page
