@@ -20,7 +20,7 @@ ON_A_BOARD: tuple[Row, ...] = (
     ("firmware/rootlet/clock.py", "rootlet.clock", ("Clock",)),
     ("firmware/rootlet/trust.py", "rootlet.trust", ("load", "Trust", "pin_text", "pin_bytes")),
     ("firmware/rootlet/psk.py", "rootlet.psk", ("trust",)),
-    ("firmware/rootlet/https.py", "rootlet.https", ("get", "Response")),
+    ("firmware/rootlet/https.py", "rootlet.https", ("get", "post", "Response")),
     ("firmware/rootlet/mqtt.py", "rootlet.mqtt", ("Client",)),
     ("firmware/rootlet/tls.py", "rootlet.tls", ("connect",)),
     ("firmware/rootlet/stream.py", "rootlet.stream", ("Stream",)),
@@ -76,7 +76,7 @@ def _arguments(function: Function | None) -> tuple[str, ...]:
         return ()
     given = function.args
     every = [*given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg]
-    return tuple(arg.arg for arg in every if arg and arg.arg != "self")
+    return tuple(arg.arg for arg in every if arg and arg.arg != "self" and not arg.arg.startswith("_"))
 
 
 def _signature(function: Function | None) -> str:
@@ -88,7 +88,7 @@ def _signature(function: Function | None) -> str:
         if isinstance(node, ast.arg):
             node.annotation = None
     text = ast.unparse(given)
-    return "(" + re.sub(r"^self(, )?", "", text) + ")"
+    return "(" + re.sub(r"^self(, )?|, _\w+=[^,]+$", "", text) + ")"
 
 
 def _decorators(node: Function) -> list[str]:

@@ -423,7 +423,11 @@ ENTRIES = {
     ),
     "HTTP_TOO_LARGE": Entry(
         "http",
-        ("The page has grown, or is another one than was meant.", "The limit, max_bytes, is set too low."),
+        (
+            "The page has grown, or is another one than was meant.",
+            "The limit, max_bytes, is set too low.",
+            "A program sends a body of more than 4 KB by POST.",
+        ),
         "524288 bytes announced, 262144 allowed",
     ),
     "HTTP_INSECURE_REDIRECT": Entry(

@@ -48,7 +48,7 @@ CATALOGUE = {
     "HTTP_TIMEOUT": "the response took too long|raise the timeout or check the server",
     "HTTP_TRUNCATED": "the response ended too early|try again; see the server's log",
     "HTTP_RESPONSE": "the response is not valid HTTP/1.1|check what the server sends",
-    "HTTP_TOO_LARGE": "the response is larger than allowed|raise max_bytes or ask for less",
+    "HTTP_TOO_LARGE": "the body is larger than allowed|raise max_bytes, or ask for or send less",
     "HTTP_INSECURE_REDIRECT": "the server redirects to an insecure address|use the https address, or fix the redirect",
     "HTTP_REDIRECTS": "too many redirects|check the server's redirects",
     "HTTP_JSON": "the response is not JSON|check the URL",

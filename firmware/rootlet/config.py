@@ -159,6 +159,12 @@ _MQTT: tuple = (
     ("keepalive_s", _whole(5, 65535), 60, "5 to 65535 seconds"),
     ("topic", _topic, "rootlet/{device}/{sensor}", "text without '#' and '+'; {device} and {sensor} are filled in"),
     ("qos", _whole(0, 1), 1, "0 or 1"),
+    (
+        "retain",
+        lambda v: isinstance(v, bool),
+        True,
+        "true or false: whether status and discovery are kept by the broker",
+    ),
     ("queue", _whole(1, 1000), 32, "1 to 1000 readings held in RAM"),
     ("brokers", lambda v: isinstance(v, list) and len(v) <= 3, [], "a list of at most 3 more brokers"),
     ("session", _one_of("clean", "persistent"), "clean", "clean or persistent"),

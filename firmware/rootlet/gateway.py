@@ -63,7 +63,7 @@ class Gateway:
         self.topics: dict = {}
         self.link = Link(m, settings["device"], self._broker_trust(), self.outbox)
         client = self.link.client
-        client.set_last_will(self._topic("status"), '{"status": "offline"}', retain=True, qos=1)
+        client.set_last_will(self._topic("status"), '{"status": "offline"}', retain=m["retain"], qos=1)
         self.remote = None
         if m["commands"]:
             from .remote import Remote
@@ -260,7 +260,7 @@ class Gateway:
             self.ble and self.ble.status(),
         )
         unload("telemetry")
-        self.link.publish(self._topic("status"), text)
+        self.link.publish(self._topic("status"), text, m["retain"])
         self.told = time.ticks_ms()
 
     def _announce(self):
@@ -280,7 +280,7 @@ class Gateway:
         self.told_of += 1
         if self.told_of == len(self.announced):
             unload("home_assistant")
-        self.said = self.link.publish(topic, text)
+        self.said = self.link.publish(topic, text, self.settings["mqtt"]["retain"])
 
     def _turn(self):
         """What is to be done now and then while connected. Returns whether to leave. Raises RootletError."""

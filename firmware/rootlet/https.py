@@ -1,4 +1,4 @@
-"""HTTPS GET: verified, streamed, bounded in time, size and redirects."""
+"""HTTPS GET and POST: verified, streamed, bounded in time, size and redirects."""
 
 import json
 
@@ -7,6 +7,7 @@ from .deadline import Deadline
 from .errors import RootletError
 
 _CHUNK = 1024
+_LONGEST_OUT = 4096  # bytes of a body that is sent: it goes out in one piece with the head
 
 
 def _place(url):
@@ -84,7 +85,7 @@ class Response:
             self.close()
 
     def read(self):
-        """The whole body as bytes, at most max_bytes of get(). Raises RootletError HTTP_*."""
+        """The whole body as bytes; bounded by max_bytes."""
         body = bytearray()
         for piece in self:
             body.extend(piece)
@@ -109,17 +110,35 @@ class Response:
         self.close()
 
 
-def _request(host, port, path, headers):
+def _request(host, port, path, headers, body):
     place = host if port == 443 else "%s:%d" % (host, port)
-    lines = ["GET %s HTTP/1.1" % path, "Host: " + place, "Connection: close", "Accept-Encoding: identity"]
+    method = "GET" if body is None else "POST"
+    lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + place, "Connection: close", "Accept-Encoding: identity"]
+    if body is not None:
+        lines.append("Content-Length: %d" % len(body))
     for name, value in headers.items():
         if "\r" in name + value or "\n" in name + value:
             raise ValueError("a line break in a header")
         lines.append("%s: %s" % (name, value))
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
 
 
-def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=3):
+def post(url, trust, body, content_type="application/json", headers=None, timeout_ms=20000, max_bytes=16384):
+    """POST to an address over verified TLS. No redirect is followed: what was sent to one place goes to no other.
+
+    Args: body: str or bytes, at most 4,096 bytes. content_type: of it. url, trust, headers, timeout_ms, max_bytes: as
+        for get.
+    Returns a Response. Raises RootletError HTTP_*, and whatever tls.connect raises.
+    """
+    body = body.encode() if isinstance(body, str) else body
+    if len(body) > _LONGEST_OUT:
+        raise RootletError("HTTP_TOO_LARGE", "%d bytes to send, %d allowed" % (len(body), _LONGEST_OUT))
+    headers = dict(headers or {})
+    headers["Content-Type"] = content_type
+    return get(url, trust, headers, timeout_ms, max_bytes, 0, body)
+
+
+def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=3, _body=None):
     """GET a page over verified TLS.
 
     Args:
@@ -136,7 +155,7 @@ def get(url, trust, headers=None, timeout_ms=20000, max_bytes=262144, redirects=
     for _ in range(redirects + 1):
         try:
             host, port, path = http1.split_url(url)
-            hello = _request(host, port, path, headers)
+            hello = _request(host, port, path, headers, _body)
         except ValueError as e:
             raise RootletError("HTTP_URL", str(e)) from None
         stream = tls.connect(host, port, hello, trust, max(1, deadline.left()))

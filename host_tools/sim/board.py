@@ -154,11 +154,21 @@ class VirtualBoard:
         folder = self._needed_folder()
         if cause != "soft":
             now = time.time()
-            start = self._start_of_clock() - self._live["jump_s"]
+            start = self._slept_until(folder, now) if cause == "deepsleep" else None
+            start = self._start_of_clock() - self._live["jump_s"] if start is None else start
             state = {"unix": start, "at": now, "boot": now, "cause": cause, "rebooted": self._hung(folder)}
             (folder / "state.json").write_text(json.dumps(state))
         image = folder / _IMAGE if self._frozen else None
         return spawn(self._micropython, self._heap_bytes, self._files, folder, run_main, "ble" in self._script, image)
+
+    @staticmethod
+    def _slept_until(folder: Path, now: float) -> float | None:
+        """What the clock of a chip says that runs it on through a deep sleep."""
+        try:
+            before = json.loads((folder / "state.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return float(before["unix"] - before["at"] + now)
 
     def _hung(self, folder: Path) -> Any:
         """What an interface hung by ("needs_reboot" of a network), before this hard reset or an earlier one."""

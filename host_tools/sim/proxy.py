@@ -52,6 +52,7 @@ class Proxy:
         self._to_child = b""
         self._stalled: float | None = None
         self._watchdog: float | None = None
+        self._wakes: float | None = None  # when a deep sleep ends; None while there is none
         self._failed_starts = 0
 
     # Called from other threads.
@@ -94,6 +95,7 @@ class Proxy:
 
     def _power_up(self, cause: str) -> None:
         self._end_child()
+        self._wakes = None
         soft = cause == "soft"
         if not soft:
             self._raw = False
@@ -111,7 +113,7 @@ class Proxy:
         """End the interpreter, and keep what it had said until then."""
         child, self._child = self._child, None
         self.off.set()
-        self._watchdog = None
+        self._watchdog = self._wakes = None
         self._to_host = self._to_child = b""
         self._raw = False
         if child is None:
@@ -122,6 +124,14 @@ class Proxy:
                 if kind == "text" and self._swallowing is None:
                     self._emit(part)
         child.end()
+
+    def _sleep(self, ms: int) -> None:
+        """Deep sleep: the program and what is in RAM are gone, and nothing is heard; 0 ms: until a reset."""
+        self._end_child()
+        self._raw = False
+        self._watchdog = None
+        self._to_child = b""
+        self._wakes = time.monotonic() + (ms / 1000 if ms else float("inf"))
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -135,7 +145,7 @@ class Proxy:
         poller.register(self._wake_read, select.POLLIN)
         if child is not None:
             self._register(poller, child)
-        ready = dict(poller.poll(self._patience_ms() if child is not None else None))
+        ready = dict(poller.poll(self._patience_ms() if child is not None else self._sleep_left_ms()))
         if self._wake_read in ready:
             os.read(self._wake_read, 64)
         if self._stopping:
@@ -149,6 +159,14 @@ class Proxy:
             self._done.set()
         elif child is not None:
             self._serve(child, ready)
+        elif self._wakes is not None and time.monotonic() >= self._wakes:
+            self._power_up("deepsleep")
+
+    def _sleep_left_ms(self) -> int | None:
+        """How long there is nothing to do; None: until somebody asks for something."""
+        if self._wakes is None or self._wakes == float("inf"):
+            return None
+        return max(0, int((self._wakes - time.monotonic()) * 1000) + 1)
 
     def _register(self, poller: select.poll, child: Child) -> None:
         full = len(self._to_host) >= _BACKLOG
@@ -250,6 +268,9 @@ class Proxy:
         elif name == "cut":
             self._power_cut()
             self._was_cut()
+            return True
+        elif name == "sleep":
+            self._sleep(int(argument))
             return True
         elif name == "reset":
             self._power_up(argument or "reset")

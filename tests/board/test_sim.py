@@ -522,3 +522,37 @@ def test_the_command_ends_cleanly(files: Path, tmp_path: Path, number: signal.Si
         assert code == 0
         assert not link.is_symlink()
     assert processes_about(str(files)) == []
+
+
+@pytest.mark.parametrize(("kind", "cause", "year"), [("esp32_s3", 4, 2026), ("pico_w", 3, 2021)])
+def test_deep_sleep_ends_the_program_and_starts_it_again(files: Path, kind: str, cause: int, year: int) -> None:
+    """Only an ESP32 says that it slept, and only its clock goes on."""
+    (files / "main.py").write_text(
+        "import machine, os, time\n"
+        "print('start', machine.reset_cause(), time.gmtime()[0])\n"
+        "if 'slept' not in os.listdir():\n"
+        "    open('slept', 'w').close()\n"
+        "    machine.RTC().datetime((2026, 11, 21, 5, 12, 0, 0, 0))\n"
+        "    print('sleeps')\n"
+        "    try:\n"
+        "        machine.deepsleep(300)\n"
+        "    finally:\n"
+        "        print('went on')\n"
+    )
+    with VirtualBoard(files, board=kind) as virtual:
+        virtual.wait_for("sleeps")
+        began = time.monotonic()
+        virtual.wait_for(rf"^start {cause} {year}")
+        assert time.monotonic() - began > 0.2
+        assert "went on" not in virtual.output
+
+
+def test_a_board_in_deep_sleep_without_end_wakes_by_its_button_alone(files: Path) -> None:
+    (files / "main.py").write_text("import machine\nprint('start', machine.reset_cause())\nmachine.deepsleep()\n")
+    with VirtualBoard(files, board="esp32_generic") as virtual:
+        virtual.wait_for("start 1")
+        at = virtual.position
+        with pytest.raises(TimeoutError):
+            virtual.wait_for("start", 0.3, since=at)
+        virtual.reset()
+        virtual.wait_for("^start 1|^start 2", since=at)

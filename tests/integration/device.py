@@ -68,6 +68,13 @@ def get(step):
         }
 
 
+def post(step):
+    body = b"\xff" * step["bytes"] if "bytes" in step else step["body"]
+    more = {k: step[k] for k in ("content_type", "headers") if k in step}
+    with https.post(step["url"], TRUST, body, timeout_ms=TIMEOUT, **more) as response:
+        return {"status": response.status, "body": response.read()[:64].decode()}
+
+
 def client(step):
     c = CLIENTS.get(step["id"])
     if c is None:
@@ -147,7 +154,7 @@ def store(step):
     return {"count": Store(step["path"]).count}
 
 
-STEPS = {f.__name__: f for f in (get, mqtt_connect, publish, subscribe, ping, disconnect, drop, store)}
+STEPS = {f.__name__: f for f in (get, post, mqtt_connect, publish, subscribe, ping, disconnect, drop, store)}
 for step in JOB["steps"]:
     began = time.ticks_ms()
     try:

@@ -15,6 +15,7 @@ from rootlet.outbox import Outbox
 MQTT = {
     "qos": 1, "host": "h", "port": 1, "brokers": [], "retry_first_s": 0.002, "retry_longest_s": 0.002,
     "keepalive_s": 60, "window": 8, "user": None, "password": None, "session": "clean", "failback_s": 60, "status_s": 0,
+    "retain": True,
     "topic": "rootlet/{device}/{sensor}",
 }  # fmt: skip
 

@@ -113,3 +113,17 @@ def test_what_peers_are_said_to_do_has_a_source():
     numbers = {int(number) for number in re.findall(r"^(\d+)\. <https://", sources, re.M)}
     assert {int(number) for number in re.findall(r"\[(\d+)\]", claims)} == numbers == set(range(1, len(numbers) + 1))
     assert "**2026-11-21**" in claims
+
+
+def test_every_command_is_in_the_readme():
+    from typer.main import get_command
+
+    from host_tools.commands.app import app
+
+    readme = (ROOT / "README.md").read_text()
+    commands = get_command(app).commands
+    assert len(commands) > 20
+    for name, command in commands.items():
+        below = [f"{name} {each}" for each in getattr(command, "commands", {})] or [name]
+        for typed in below:
+            assert re.search(rf"(`|^\s*)rootlet {typed}\b", readme, re.M), typed

@@ -33,7 +33,7 @@ def soft_reset():
 
 def reset_cause():
     # rp2 resets by its watchdog when it is asked to.
-    causes = {"power": 1, "wdt": 3, "machine": 3 if _RP2 else 2}
+    causes = {"power": 1, "wdt": 3, "machine": 3 if _RP2 else 2, "deepsleep": 4}
     return causes.get(_sim.state()["cause"], 1 if _RP2 else 2)
 
 
@@ -65,8 +65,11 @@ def lightsleep(ms=0):
 
 
 def deepsleep(ms=0):
-    time.sleep_ms(ms)
-    reset()
+    if _RP2:  # a light sleep, in which the watchdog counts on, and then a reset
+        time.sleep_ms(ms)
+        reset()
+    _sim.mark("sleep %d" % ms)
+    _wait()
 
 
 class Pin(PinBase):

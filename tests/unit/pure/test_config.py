@@ -36,6 +36,7 @@ def test_defaults_are_filled_in():
     checked = config.check(GOOD)
     assert checked["mqtt"]["port"] == 8883
     assert checked["mqtt"]["qos"] == 1
+    assert checked["mqtt"]["retain"] is True
     assert checked["clock"]["every_s"] == 21600
     assert checked["wifi"]["networks"][0]["ssid"] == "home"
     assert checked["https"] is None
@@ -52,6 +53,7 @@ def test_each_wrong_value_names_key_value_and_fix():
         (["mqtt", "port"], "8883", "mqtt.port", '"8883"'),
         (["mqtt", "port"], True, "mqtt.port", "true"),
         (["mqtt", "qos"], 2, "mqtt.qos", "2"),
+        (["mqtt", "retain"], 0, "mqtt.retain", "0"),
         (["mqtt", "topic"], "a/#", "mqtt.topic", '"a/#"'),
         (["wifi", "country"], "fr", "wifi.country", '"fr"'),
         (["wifi", "networks"], [], "wifi.networks", "[]"),
