@@ -266,7 +266,8 @@ def _kept(kind: str) -> Path:
 SCENES: dict[str, Callable[[Page], None]] = {
     scene.__name__.replace("_", " "): scene
     for scene in (
-        folder, fresh, ended, ca, issued, project, broker, device, air, bundle, frozen, board, readings, by_hand, history
+        folder, fresh, ended, ca, issued, project, broker, device, air, bundle, frozen, board, readings, by_hand,
+        history,
     )
 }  # fmt: skip
 SCENES["micropython"] = folder
