@@ -74,6 +74,7 @@ soak: $(TESTS)
 	ROOTLET_KILLS=200 ROOTLET_HISTORY_S=600 $(BIN)/pytest tests/unit/test_history.py -k 'kill_9 or thousand' -s --timeout=4000
 	ROOTLET_FLEET=1000 $(BIN)/pytest tests/integration/test_fleet.py --timeout=400
 	ROOTLET_EXAMPLES=all $(BIN)/pytest tests/board/test_examples.py -k battery --timeout=400
+	ROOTLET_DOCS=all $(BIN)/pytest tests/docs -s --timeout=900
 	ROOTLET_DASHBOARD_DEVICES=1000 $(BIN)/pytest tests/soak/test_dashboard_load.py -s
 
 clean:

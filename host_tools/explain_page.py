@@ -15,7 +15,7 @@ _HEAD = """# Troubleshooting
 
 The board prints `CODE: what happened; the observed fact; try: what to do`. Find the code below, or paste what you see:
 
-<!-- run: folder; expect: likely -->
+<!-- run: folder; expect: TLS_REFUSED -->
 ```sh
 rootlet explain "OSError: (-30592, 'MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE')"
 ```

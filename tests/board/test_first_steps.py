@@ -55,7 +55,7 @@ def test_by_the_words_of_the_readme(board: str, tmp_path: Path) -> None:
         assert "wifi: joined" in place.device.output
     for text in ("20 readings received", "the board publishes", "mqtt: connected", "temperature", "#token="):
         assert text in said or (text == "20 readings received" and board != "pico_w"), text
-    assert "lab-password" not in said
+    assert "my-password" not in said
     times["in all"] = round(sum(times.values()), 1)
     print(f"\nnew user, {board}: {json.dumps(times)}")
     if board == "pico_w":

@@ -12,6 +12,7 @@ import typer
 
 from host_tools import project, project_new
 from host_tools.commands.app import app
+from host_tools.paths import ROOT
 from rootlet import config
 from tests.docs import fences
 from tests.docs.fences import Block
@@ -42,8 +43,11 @@ def shell(block: Block) -> None:
 
 
 def known(command: str, place: str) -> None:
-    """Whether `rootlet` has the command and the options that are used. Raises AssertionError."""
+    """Whether `rootlet` has the command and the options, `make` the target, that are used. Raises AssertionError."""
     said = fences.words(command)
+    if said[:1] == ["make"] and "-C" not in said:
+        targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.M)
+        assert set(word for word in said[1:] if "=" not in word) <= set(targets), f"{place}: no target of `{command}`"
     at = next((i for i, word in enumerate(said) if word.rsplit("/", 1)[-1] == "rootlet"), None)
     if at is None:
         return
@@ -85,8 +89,6 @@ def toml(block: Block, folder: Path) -> None:
     base["wifi"]["country"] = "FR"
     names = re.findall(r'secret = "([^"]+)"', block.text)
     secrets = {"wifi": "password", **{name: "00112233445566778899aabbccddeeff" for name in names}}
-    if data.get("update", {}).get("key"):
-        _update_key(home / data["update"]["key"])
     both = merged(base, data)
     for device in both["devices"]:
         device.setdefault("id", "pico-1")
@@ -95,10 +97,6 @@ def toml(block: Block, folder: Path) -> None:
     (home / "secrets.toml").chmod(0o600)
     for device in project.load(home).devices:
         assert device.config["device"] == device.id
-
-
-def _update_key(path: Path) -> None:
-    pass
 
 
 def inline(value: Any) -> str:

@@ -101,7 +101,7 @@ def blocks(page: Path) -> list[Block]:
         at += 1
         opened = re.match(r"( *)(`{3,}|~{3,}) *([\w-]*)", line)
         if not opened:
-            comment = _MARKER.search(line)
+            comment = _MARKER.fullmatch(line.strip())
             if comment:
                 if marker:
                     raise Bad(f"{page}:{marker[0]}: no block comes after the marker")

@@ -20,7 +20,7 @@ from host_tools.sim.board import VirtualBoard
 from tests.docs import fences
 from tests.docs.fences import Block
 
-_STEP_S = 110
+_STEP_S = 900 if os.environ.get("ROOTLET_DOCS") == "all" else 110
 _READY_S = 90
 _PORTS = ("8883", "8884", "8443", "8080", "9000")  # that the pages name
 _NAMES = ("broker.home", "broker.example.org", "page.home", "updates.home", "192.168.1.10", "192.168.1.5")
@@ -93,7 +93,7 @@ class Page:
         self.stack = contextlib.ExitStack()
         self.lasting: list[Lasting] = []
         self.script: dict[str, Any] = {}
-        self.frozen = False
+        self.frozen = self.commands = False
         self.device: VirtualBoard | None = None
         self.deployed = self.brokers = self.publishes = False
         self.ports = ports()

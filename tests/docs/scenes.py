@@ -20,10 +20,13 @@ from host_tools import project_new, provision
 from host_tools.broker import Broker
 from host_tools.servers import SntpServer
 from host_tools.sim.board import VirtualBoard
+from host_tools.sim.surroundings import Surroundings
+from rootlet import config
 from tests.docs.fences import Block
 from tests.docs.pages import Page
 
-_PASSWORD = "lab-password"
+TIME_SERVERS = next(row[2] for row in config._CLOCK if row[0] == "servers")
+_PASSWORD = "my-password"  # as the pages have it
 
 
 def folder(page: Page) -> None:
@@ -50,14 +53,14 @@ def issued(page: Page) -> None:
     """ca-data, with server certificates for broker.home and localhost, and those of devices."""
     ca(page)
     authority = cas.load(page.cwd / "ca-data")
-    there = {path.name for path in (page.cwd / "ca-data" / "issued").glob("*.crt.pem")}
-    if "server-localhost.crt.pem" not in there:
+    there = {path.name for path in (page.cwd / "ca-data" / "issued").glob("*.key.pem")}
+    if "server-localhost.key.pem" not in there:
         authority.issue_server(["localhost"], ips=["127.0.0.1"])
-    if "server-broker.home.crt.pem" not in there:
+    if "server-broker.home.key.pem" not in there:
         authority.issue_server(["broker.home", "broker.example.org", "localhost"], ips=["192.168.1.10", "127.0.0.1"])
     for name in ("pico-1", "observer", "operator"):
-        if f"device-{name}.crt.pem" not in there:
-            authority.issue_device(name)
+        if f"device-{name}.key.pem" not in there:  # (that of a project's device lies with the device)
+            authority.issue_device(name, force=True)
 
 
 def project(page: Page) -> None:
@@ -91,11 +94,13 @@ def fill_in(page: Page) -> None:
         ("# [clock]", "[clock]"),
         ('# servers = ["192.168.1.1"]', f'servers = ["127.0.0.1:{sntp.port}"]'),
         ("every_s = 10", "every_s = 1"),
-        ("# [mqtt]", "[mqtt]"),
-        ('# commands = ["status"]  ', 'commands = ["status", "interval", "rotate", "update", "reboot"]  '),
     ):
         assert old in text, old
         text = text.replace(old, new)
+    if page.commands:
+        commands = '[mqtt]\ncommands = ["status", "interval", "rotate", "reboot"]'
+        assert "# [mqtt]" in text
+        text = text.replace("# [mqtt]", commands)
     path.write_text(text)
     secrets = page.cwd / "secrets.toml"
     secrets.write_text(secrets.read_text().replace("CHANGE-ME", _PASSWORD))
@@ -160,12 +165,17 @@ def device(page: Page) -> None:
 
 def air(page: Page) -> None:
     """Bluetooth sensors around the board that comes."""
-    page.script["ble"] = {
-        "peripherals": [
-            {"kind": "ruuvi", "address": "D4:1A:22:3B:4C:5D", "values": {"temperature": 24.3, "humidity": 53.49}},
-            {"kind": "thermometer", "address": "A4:C1:38:12:34:56", "name": "hall", "temperature": 19},
-        ]
-    }
+    around = Surroundings()
+    page.stack.callback(around.close)
+    ruuvi = {"kind": "ruuvi", "address": "D4:1A:22:3B:4C:5D", "values": {"temperature": 24.3, "humidity": 53.49}}
+    hall = {"kind": "thermometer", "address": "A4:C1:38:12:34:56", "name": "hall", "temperature": 19}
+    page.script, _ = around.arrange({"ble": {"peripherals": [ruuvi, hall]}})
+
+
+def bundle(page: Page) -> None:
+    """my-cas.pem: two CAs, one of them "Old CA"."""
+    made = [cas.init(page.top / name, subject=f"/CN={name}").cert_pem.read_text() for name in ("New CA", "Old CA")]
+    (page.cwd / "my-cas.pem").write_text("".join(made))
 
 
 def frozen(page: Page) -> None:
@@ -174,10 +184,15 @@ def frozen(page: Page) -> None:
 
 
 def by_hand(page: Page) -> None:
-    """config.json and build/trust_roots.py in the folder, as without a project."""
+    """The files of pico-1 where they are without a project."""
     if (page.cwd / "config.json").exists():
         return
-    for name, where in (("config.json", "config.json"), ("trust_roots.py", "build/trust_roots.py")):
+    for name, where in (
+        ("config.json", "config.json"),
+        ("trust_roots.py", "build/trust_roots.py"),
+        ("device.crt.der", "ca-data/issued/device-pico-1.crt.der"),
+        ("device.key.der", "ca-data/issued/device-pico-1.key.der"),
+    ):
         shutil.copy(page.cwd / "build" / "devices" / "pico-1" / name, page.cwd / where)
 
 
@@ -207,13 +222,14 @@ def board(page: Page) -> None:
     flash.mkdir(exist_ok=True)
     script = {
         "wifi": {"networks": {"my-wifi": {"password": _PASSWORD, "join_ms": 50}}, "scan_ms": 50},
-        "dns": dict.fromkeys(page.here["names"], "127.0.0.1"),
+        "dns": {**dict.fromkeys(page.here["names"], "127.0.0.1"), **dict.fromkeys(TIME_SERVERS, "fail")},
         **page.script,
     }
     board = VirtualBoard(flash, board=page.kind, script=script, frozen=page.frozen)
     page.device = page.stack.enter_context(board)
     page.here["boards"] = [page.device.port]
     page.write_here()
+    page.replaced["SNTP"] = f"127.0.0.1:{_sntp().port}"
     page.replaced["/dev/ttyACM0"] = page.replaced["PORT"] = page.device.port
 
 
@@ -238,6 +254,7 @@ def _kept(kind: str) -> Path:
     top = Path(tempfile.mkdtemp(prefix="rootlet-docs-"))
     atexit.register(shutil.rmtree, top, ignore_errors=True)
     with Page(top, kind) as page:
+        page.commands = True
         project(page)
         broker(page)
         board(page)
@@ -249,7 +266,8 @@ def _kept(kind: str) -> Path:
 SCENES: dict[str, Callable[[Page], None]] = {
     scene.__name__.replace("_", " "): scene
     for scene in (
-        folder, fresh, ended, ca, issued, project, broker, device, air, frozen, board, readings, by_hand, history
+        folder, fresh, ended, ca, issued, project, broker, device, air, bundle, frozen, board, readings, by_hand,
+        history,
     )
 }  # fmt: skip
 SCENES["micropython"] = folder

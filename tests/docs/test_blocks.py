@@ -54,7 +54,7 @@ def test_commands_and_options_exist(block: Block) -> None:
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES])
 def test_commands_within_the_text_exist(page: Path) -> None:
     text = re.sub(r"^( *)(```|~~~).*?^\1\2 *$", "", page.read_text(), flags=re.M | re.S)
-    for line in re.findall(r"`(rootlet [^`\n]+)`", text):
+    for line in re.findall(r"`((?:rootlet|make) [^`\n]+)`", text):
         checks.known(re.sub(r"[…'\[\]]|\.\.\.", " ", line), page.name)
 
 
@@ -74,6 +74,7 @@ def test_lines_of_a_project_are_taken(block: Block, tmp_path: Path) -> None:
     checks.toml(block, tmp_path)
 
 
+@pytest.mark.timeout(2000 if ALL else 300)
 @pytest.mark.parametrize(
     # tests/board/test_first_steps.py runs the README, and times it.
     "page",

@@ -2,9 +2,13 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from host_tools import cluster
+from host_tools.paths import ROOT
 from tests.docs import checks
 from tests.docs.fences import Block
 from tests.docs.pages import Page
@@ -55,6 +59,7 @@ def test_what_lasts_is_ended_with_the_page(tmp_path: Path) -> None:
         ("rootlet broker --no-tls\n", "has no --no-tls"),
         ("rootlet ca isue device x\n", "there is no `rootlet ca isue`"),
         ("rootlet capture -- rootlet watch --onse\n", "has no --onse"),
+        ("make tests\n", "no target of `make tests`"),
         ("if true\n", "docs/page.md:7"),
     ],
 )
@@ -69,3 +74,10 @@ def test_a_configuration_that_no_board_takes_is_found(tmp_path: Path) -> None:
         checks.json_(block('{"mqtt": {"qoss": 1}}', "json"))
     with pytest.raises(Exception, match="qoss"):
         checks.toml(block("[mqtt]\nqoss = 1\n", "toml"), tmp_path)
+
+
+def test_what_a_cluster_prints_for_a_project_is_taken_by_it(tmp_path: Path) -> None:
+    nodes: Any = [SimpleNamespace(address=f"127.0.0.{n}", port=8883) for n in (1, 2, 3)]
+    checks.toml(block(cluster.mqtt_lines(nodes)["rootlet.toml"], "toml"), tmp_path)
+    page = (ROOT / "docs" / "brokers.md").read_text()
+    assert cluster.mqtt_lines(nodes)["rootlet.toml"] in page
