@@ -127,3 +127,14 @@ def test_every_command_is_in_the_readme():
         below = [f"{name} {each}" for each in getattr(command, "commands", {})] or [name]
         for typed in below:
             assert re.search(rf"(`|^\s*)rootlet {typed}\b", readme, re.M), typed
+
+
+def test_the_readmes_bluetooth_sensor_is_the_one_whose_page_is_run() -> None:
+    """tests/docs/test_blocks.py runs docs/ble.md; the README says the same in one block of at most ten lines."""
+    readme = (ROOT / "README.md").read_text()
+    block = readme.partition("rootlet ble scan --active\n")[2].partition("```")[0]
+    assert len(block.splitlines()) < 10
+    page = (ROOT / "docs" / "ble.md").read_text()
+    assert "```sh\nrootlet ble scan --active\n```" in page
+    assert f"```toml\n{block.partition('END' + chr(39))[2].partition('END')[0].strip()}\n```" in page
+    assert "```sh\n" + block.splitlines()[-1].replace(" && ", "\n") + "\n```" in page
