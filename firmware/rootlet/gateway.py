@@ -36,17 +36,19 @@ def _no_memory():
 class Gateway:
     """Holds the parts together.
 
-    Args: settings: a checked configuration (config.load). hardware: the board file (board.load).
+    Args: settings: a checked configuration (config.load). hardware: the board file (board.load). wlan: of wifi.begin.
     """
 
-    def __init__(self, settings, hardware):
+    def __init__(self, settings, hardware, wlan=None):
         self.settings = settings
         self.board = hardware
         needs = hardware.get("tls")
         self.trust = self._load_trust(needs)
         clk = settings["clock"]
         self.clock = clock.Clock(self.trust.floor, clk["servers"], timeout_ms=clk["timeout_s"] * 1000)
-        self.wlan = None
+        self.wlan = wlan
+        self.joining = wlan is not None
+        self.timed = asyncio.Event()  # set while the clock is good
         self.sequence = 0
         self.dropped = 0
         self.synced = time.ticks_ms()
@@ -111,22 +113,23 @@ class Gateway:
 
         sensor = None
         while True:
+            health.rest(row["name"])
+            await self.timed.wait()
             health.feed(row["name"], int(row["every_s"] * 1000))
-            if self.clock.good:
-                try:
-                    sensor = sensor or sensors.make(row, self.board)
-                    for quantity, value, unit in sensors.read(sensor, row["name"]):
-                        self._take(row["name"], quantity, value, unit)
-                except RootletError as e:
-                    _told(e)
-                except MemoryError:
-                    _told(_no_memory())
+            try:
+                sensor = sensor or sensors.make(row, self.board)
+                for quantity, value, unit in sensors.read(sensor, row["name"]):
+                    self._take(row["name"], quantity, value, unit)
+            except RootletError as e:
+                _told(e)
+            except MemoryError:
+                _told(_no_memory())
             began = time.ticks_ms()
             while self.clock.good and time.ticks_diff(time.ticks_ms(), began) < int(row["every_s"] * 1000) - 1000:
                 health.feed(row["name"], 1000)
                 await asyncio.sleep_ms(1000)  # a command may change every_s meanwhile
             left = int(row["every_s"] * 1000) - time.ticks_diff(time.ticks_ms(), began)
-            await asyncio.sleep_ms(max(0, left) if self.clock.good else 100)
+            await asyncio.sleep_ms(max(0, left) if self.clock.good else 0)
 
     def _timed(self):
         return self.clock.good
@@ -179,10 +182,12 @@ class Gateway:
         if not self.clock.good:
             leds.show(leds.CLOCK)
             self._set_clock()
+            await asyncio.sleep_ms(0)  # the sensors first: what comes next holds up all others
 
     async def _join(self):
         try:
-            found = await wifi.join(self.wlan, self.settings["wifi"], self.board)
+            begun, self.joining = self.joining, False
+            found = await wifi.join(self.wlan, self.settings["wifi"], self.board, begun)
         except RootletError as e:
             self.misses += 1
             if wifi.failed(self.wlan, self.settings["wifi"], self.board, self.misses, e, self.clock.good):
@@ -195,6 +200,7 @@ class Gateway:
 
     def _set_clock(self):
         seconds = self.clock.sync()
+        self.timed.set()
         log("clock", "%s by %s" % (timestamp(seconds), self.clock.source))
 
     def _fetch(self):
@@ -337,6 +343,7 @@ class Gateway:
                 _told(e)
                 if code in ("CERT_EXPIRED", "CERT_NOT_YET_VALID", "CLOCK_NOT_SET"):
                     self.clock.good = False  # it may be the clock that is wrong: ask again
+                    self.timed.clear()
             except MemoryError:
                 code = "MEMORY"
                 _told(_no_memory())
@@ -350,13 +357,13 @@ class Gateway:
             await asyncio.sleep_ms(pause)
 
 
-async def main(settings, failed=None):
+async def main(settings, failed=None, wlan=None):
     """Run for ever. What is missing on the flash is told, and ends the program.
 
-    Args: settings: see start.settings. failed: see pending.carry_out.
+    Args: settings: see start.settings. failed: see pending.carry_out. wlan: of wifi.begin.
     """
     try:
-        gateway = Gateway(settings, board.load())
+        gateway = Gateway(settings, board.load(), wlan)
     except RootletError as e:
         log("error", e)
         return

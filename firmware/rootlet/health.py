@@ -5,7 +5,7 @@ import time
 
 from . import __version__, leds, watchdog
 from .kept import LONG_RUN_S, TEXT, clear, count, data, load, save  # noqa: F401 (clear: for people)
-from .watchdog import feed  # noqa: F401 (for the gateway)
+from .watchdog import feed, rest  # noqa: F401 (for the gateway)
 
 STARTS = 5  # that many failed ones in a row lead to safe mode
 SETTLED_S = 60

@@ -49,6 +49,9 @@ async def main():
         unload("pending")
     except OSError:
         pass  # no update was asked for
+    from . import board, wifi
+
+    wlan = wifi.begin(checked["wifi"], board.load())  # it takes seconds, in which all the rest is loaded
     from . import gateway
 
-    await gateway.main(checked, failed)
+    await gateway.main(checked, failed, wlan)
