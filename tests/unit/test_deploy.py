@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from host_tools import bench, ca, certs, deploy, deploy_jobs, find_board, mpy, trees
+from host_tools import ca, certs, deploy, deploy_jobs, find_board, mpy, trees
+from host_tools.bench import sizes
 from host_tools.failure import Exit, Failure
 from host_tools.paths import FIRMWARE
 
@@ -38,9 +39,9 @@ def device(authority: ca.Authority) -> ca.Issued:
 def test_the_firmware_package_is_small_enough(tmp_path: Path) -> None:
     files = deploy.build_firmware(tmp_path)
     assert {path.stem for path in files} == {path.stem for path in (FIRMWARE / "rootlet").glob("*.py")}
-    core, total = bench.package_bytes(tmp_path)
-    assert 10_000 < core <= bench.CORE_LIMIT
-    assert core < total <= bench.SIZE_LIMIT
+    core, total = sizes.package_bytes(tmp_path)
+    assert 10_000 < core <= sizes.CORE_LIMIT
+    assert core < total <= sizes.SIZE_LIMIT
     assert all(str(FIRMWARE).encode() not in path.read_bytes() for path in files)
 
 

@@ -1,0 +1,146 @@
+"""Publishing: Rootlet, stock umqtt.simple and a bare loop, over mutual TLS to one broker, in interleaved rounds."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from host_tools.bench import parts
+from host_tools.bench.place import ON_BOARD, Place
+from host_tools.bench.rows import Row
+from host_tools.broker import Broker
+
+SIZES = (16, 64, 256, 1024, 4096)  # bytes of payload
+WINDOWS = (1, 4, 16, 64)
+ROUNDS = 5
+RAW_LIMIT = 0.6  # of the bare loop, at least
+STOCK_LIMIT = 500  # times stock umqtt.simple with QoS 1, at least
+RAM_LIMIT = 0.6  # of the bare loop, through the outbox
+FLASH_LIMIT = 0.4
+_FULL = {"count": 3000, "stock": 20, "latency": 400, "stock latency": 20}
+_QUICK = {"count": 200, "stock": 4, "latency": 20, "stock latency": 4}
+_SLOW = 20  # a real board: so many times fewer
+
+Step = dict[str, Any]
+
+
+def _size(size: int) -> str:
+    return f"{size} B" if size < 1024 else f"{size // 1024} KB"
+
+
+def _count(counts: dict[str, int], size: int) -> int:
+    return max(40, counts["count"] * 256 // max(256, size))
+
+
+def _throughput(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tuple[Step, list[dict[str, Any]]]]:
+    for qos, group in ((1, "publish, QoS 1"), (0, "publish, QoS 0")):
+        for size in sizes:
+            base = {"measure": "rate", "qos": qos, "size": size, "window": 16, "count": _count(counts, size)}
+            raw, stock = f"{_size(size)}: bare loop", f"{_size(size)}: stock umqtt.simple"
+            few = counts["stock"] if qos else base["count"] // 4
+            yield base | {"way": "raw"}, [{"group": group, "name": raw}]
+            yield base | {"way": "stock", "count": few}, [{"group": group, "name": stock}]
+            ours: list[dict[str, Any]] = [
+                {"group": group, "name": f"{_size(size)}: rootlet", "to": raw, "promised": RAW_LIMIT if qos else None}
+            ]
+            if size == 64:
+                limit = STOCK_LIMIT if qos else None
+                name = "64 B: rootlet, against stock"
+                ours[0]["headline"] = True
+                ours.append({"group": group, "name": name, "to": stock, "promised": limit, "headline": True})
+                # What is left of the difference where stock has our stream, which sends at once.
+                other = {"group": group, "name": "64 B: stock over our stream", "to": raw}
+                yield base | {"way": "stock", "stream": True, "count": base["count"] // 4}, [other]
+            yield base | {"way": "rootlet"}, ours
+
+
+def _windows(counts: dict[str, int], windows: tuple[int, ...]) -> Iterator[tuple[Step, list[dict[str, Any]]]]:
+    group = "publish, by window"
+    for window in windows:
+        base = {"measure": "rate", "qos": 1, "size": 64, "window": window, "count": _count(counts, 64)}
+        raw = f"window of {window}: bare loop"
+        yield base | {"way": "raw"}, [{"group": group, "name": raw}]
+        yield base | {"way": "rootlet"}, [{"group": group, "name": f"window of {window}: rootlet", "to": raw}]
+
+
+def _latency(counts: dict[str, int], sizes: tuple[int, ...]) -> Iterator[tuple[Step, list[dict[str, Any]]]]:
+    for qos, group in ((1, "latency to PUBACK"), (0, "latency of QoS 0 there and back")):
+        for size in sizes:
+            ways = ("raw", "stock", "rootlet") if qos else ("stock", "rootlet")
+            names = {"raw": "bare loop", "stock": "stock umqtt.simple", "rootlet": "rootlet"}
+            for way in ways:
+                count = counts["stock latency" if way == "stock" else "latency"]
+                step = {"measure": "latency", "way": way, "qos": qos, "size": size, "window": 1, "count": count}
+                rows: list[dict[str, Any]] = []
+                for percentile in ("p50", "p99"):
+                    row = {"group": group, "name": f"{_size(size)}: {names[way]}, {percentile}", "better": "less"}
+                    if way == "rootlet":
+                        row["to"] = f"{_size(size)}: {names[ways[0]]}, {percentile}"
+                    if percentile == "p99":
+                        row["allowance"] = 2.0  # one late message in a hundred says more of the machine
+                    rows.append(row | {"unit": "ms", "headline": way == "rootlet" and qos and size == 64})
+                yield step, rows
+
+
+def _outbox(counts: dict[str, int]) -> Iterator[tuple[Step, list[dict[str, Any]]]]:
+    group = "publish, through the outbox"
+    raw = "bare loop, window of 16"
+    base = {"qos": 1, "size": 64, "count": _count(counts, 64)}
+    yield base | {"measure": "rate", "way": "raw", "window": 16}, [{"group": group, "name": raw}]
+    for name, step, promised in (
+        ("in RAM", {"mode": "ram"}, RAM_LIMIT),
+        ("in RAM, on flash when it waits", {"mode": "flash"}, FLASH_LIMIT),
+        ("on flash first", {"mode": "flash", "first": True}, None),
+    ):
+        row = {"group": group, "name": name, "to": raw, "promised": promised, "headline": True}
+        yield base | {"measure": "outbox"} | step, [row]
+
+
+def settings(place: Place, port: int) -> dict[str, Any]:
+    """The "mqtt" section of a configuration, with its defaults."""
+    from rootlet import config
+
+    checked = config.check(
+        {
+            "device": "bench",
+            "wifi": {"networks": [{"ssid": "bench"}]},
+            "mqtt": {"host": place.address, "port": port},
+            "sensors": [{"kind": "simulated", "name": "bench"}],
+        }
+    )
+    section: dict[str, Any] = checked["mqtt"]
+    return section
+
+
+def steps(quick: bool, virtual: bool = True) -> list[tuple[Step, list[dict[str, Any]]]]:
+    """What is done in each round: the step for the board, and the rows that its values belong to, in their order."""
+    counts = _QUICK if quick else _FULL
+    if not virtual:
+        counts = counts | {"count": counts["count"] // _SLOW, "latency": counts["latency"] // 4}
+    sizes, few = ((64, 1024), (64,)) if quick else (SIZES, (64, 4096))
+    windows = (1, 16) if quick else WINDOWS
+    parts_of_it = (_throughput(counts, sizes), _windows(counts, windows), _latency(counts, few), _outbox(counts))
+    return [one for part in parts_of_it for one in part]
+
+
+def measure(place: Place, quick: bool) -> list[Row]:
+    """Throughput by size, QoS and window, through the outbox, and latency."""
+    todo = steps(quick, place.virtual)
+    with tempfile.TemporaryDirectory() as name:
+        made = parts.parties(place, Path(name))
+        files = (made.server.cert_pem, made.server.key_pem, made.authority.cert_pem)
+        # An operator, since a device hears nothing but its commands.
+        with Broker(*files, workdir=Path(name), bind=place.bind, operators=["bench"]) as broker:
+            job = parts.job(
+                place, broker.port, mqtt=settings(place, broker.port), rounds=1 if quick else ROUNDS,
+                steps=[step for step, _ in todo],
+            )  # fmt: skip
+            results = place.run(ON_BOARD / "publishing.py", job, made.files, timeout_s=600)
+    rows = []
+    for i, (_, kinds) in enumerate(todo):
+        found = [result["values"] for result in results if result["step"] == i]
+        for j, kind in enumerate(kinds):
+            # One value may serve several rows, told against others.
+            values = tuple(values[min(j, len(values) - 1)] for values in found)
+            rows.append(Row(**{"unit": "messages/s", "values": values} | kind))
+    return rows

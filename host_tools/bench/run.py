@@ -1,0 +1,69 @@
+"""Runs groups of measurements in one place and gathers their rows."""
+
+import datetime
+import importlib
+import importlib.util
+import platform
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from host_tools.bench.place import Place
+from host_tools.bench.rows import Row
+from host_tools.failure import Exit, Failure
+
+GROUPS = tuple(
+    name
+    for name in ("publish", "fetch", "handshakes", "roots", "memory", "startup", "sizes")
+    if importlib.util.find_spec(f"host_tools.bench.{name}")
+)
+
+
+def chosen(names: Iterable[str]) -> list[str]:
+    """The groups of these names, in the order of GROUPS; all where there are none. Raises Failure on an unknown one."""
+    names = list(names)
+    unknown = [name for name in names if name not in GROUPS]
+    if unknown:
+        because = f"there are {', '.join(GROUPS)}"
+        raise Failure(f"no group of measurements is called {unknown[0]!r}", because, "rootlet bench", Exit.USAGE)
+    return [name for name in GROUPS if not names or name in names]
+
+
+def machine() -> dict[str, Any]:
+    """This machine, as far as it bears on the figures."""
+    import os
+
+    try:
+        with open("/proc/cpuinfo") as f:
+            models = [line.partition(":")[2].strip() for line in f if line.startswith("model name")]
+    except OSError:
+        models = []
+    return {
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """What the figures depend on."""
+    import ssl
+
+    from host_tools import umqtt
+
+    return {"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION, "umqtt.simple": umqtt.VERSION}
+
+
+def run(place: Place, groups: Iterable[str], quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure. Args: say: told the name of each group as it begins. Returns what report.write takes."""
+    rows: list[Row] = []
+    for name in groups:
+        say(name)
+        rows += importlib.import_module(f"host_tools.bench.{name}").measure(place, quick)
+    return {
+        "date": datetime.date.today().isoformat(),
+        "quick": quick,
+        "place": place.facts(),
+        "machine": machine(),
+        "versions": versions(),
+        "rows": rows,
+    }
