@@ -56,6 +56,7 @@ class Gateway:
         self.misses = 0  # failures to join WiFi in a row
         self.known: dict = {}  # see telemetry
         self.told = None  # when the status was published; None: it is due
+        self.first = True  # no connection yet since the start
         m, o = settings["mqtt"], settings["outbox"]
         self.outbox = Outbox(
             max_bytes=o["max_bytes"], ram=m["queue"], hold_ms=int(o["hold_s"] * 1000), full=o["full"], mode=o["mode"],
@@ -174,7 +175,7 @@ class Gateway:
                 self.wlan = wifi.start(self.settings["wifi"], self.board)
             except (OSError, RuntimeError) as e:
                 raise RootletError("WIFI_FAILED", str(e)) from None
-        if wifi.address(self.wlan) is None:
+        if self.joining or wifi.address(self.wlan) is None:
             leds.show(leds.WIFI)
             health.feed("", len(self.settings["wifi"]["networks"]) * self.settings["wifi"]["timeout_s"] * 1000)
             ssid, ip = await self._join()
@@ -244,7 +245,10 @@ class Gateway:
         if self.remote:
             self.remote.subscribe()
         self.told_of = self.said = 0
-        self._tell()
+        if self.first:  # what was read meanwhile goes before the status
+            self.first, self.told = False, None
+        else:
+            self._tell()
         health.connected()
         memory.settle()
         if not shared:  # no certificate has confirmed the time
@@ -313,7 +317,10 @@ class Gateway:
         if self.told_of < len(self.announced) and not self.shy and self.said not in self.link.client.inflight:
             self._announce()
         every = self.settings["mqtt"]["status_s"] * 1000
-        if self.told is None or (every and time.ticks_diff(time.ticks_ms(), self.told) > every):
+        if self.told is None:
+            if self.link.acked or not len(self.outbox):
+                self._tell()
+        elif every and time.ticks_diff(time.ticks_ms(), self.told) > every:
             self._tell()
         return self.remote is not None and self.remote.turn()
 

@@ -60,7 +60,6 @@ def loaded():
     around(tls, "_handshake", "shaking", "tls")
     clock = sys.modules["rootlet.clock"].Clock
     around(clock, "sync", "asking", "clock")
-    around(sys.modules["rootlet.wifi"], "start", "imports", "radio")
     around(sys.modules["rootlet.mqtt"].Client, "connect", None, "connack")
     first_ack()
 
@@ -81,6 +80,7 @@ def configured():
 
 def loaded_once():
     if not [1 for name, _ in MARKS if name == "imports"] and "rootlet.gateway" in sys.modules:
+        mark("imports")
         loaded()
 
 
