@@ -4,7 +4,7 @@ import asyncio
 import gc
 import time
 
-from . import board, clock, health, leds, memory, trees, trust, wifi
+from . import clock, health, leds, memory, trees, trust, wifi
 from .dates import timestamp
 from .errors import RootletError, unload
 from .kept import data as kept
@@ -364,13 +364,13 @@ class Gateway:
             await asyncio.sleep_ms(pause)
 
 
-async def main(settings, failed=None, wlan=None):
+async def main(settings, hardware, failed=None, wlan=None):
     """Run for ever. What is missing on the flash is told, and ends the program.
 
-    Args: settings: see start.settings. failed: see pending.carry_out. wlan: of wifi.begin.
+    Args: settings: see start.settings. hardware: the board file. failed: see pending.carry_out. wlan: of wifi.begin.
     """
     try:
-        gateway = Gateway(settings, board.load(), wlan)
+        gateway = Gateway(settings, hardware, wlan)
     except RootletError as e:
         log("error", e)
         return

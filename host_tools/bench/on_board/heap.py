@@ -75,16 +75,16 @@ def said(*words, **more):
         def configured():
             found = settings()
             note("configuration")
-            board = sys.modules["rootlet.board"]
-            load = board.load
+            health = sys.modules["rootlet.health"]
+            begin = health.start
 
-            def noting(*args):
-                if "rootlet.gateway" in sys.modules and "loaded" not in FOUND:
-                    note("loaded")
-                    loaded()
-                return load(*args)
+            def all_loaded(*args):  # what the gateway does when all is there
+                note("loaded")
+                loaded()
+                health.start = begin
+                begin(*args)
 
-            board.load = noting
+            health.start = all_loaded
             return found
 
         start.settings = configured

@@ -69,19 +69,31 @@ def said(*words, **more):
     text = " ".join([str(word) for word in words])
     if "rootlet starts" in text:
         mark("program")
-        around(sys.modules["rootlet.start"], "settings", None, "configuration", configured)
+        around(sys.modules["rootlet.start"], "settings", None, None, configured)
     elif "wifi: joined" in text:
         mark("wifi")
 
 
 def configured():
-    around(sys.modules["rootlet.board"], "load", None, None, loaded_once)
+    around(sys.modules["rootlet.board"], "load", None, "configuration", hardware)
 
 
-def loaded_once():
-    if not [1 for name, _ in MARKS if name == "imports"] and "rootlet.gateway" in sys.modules:
+def hardware():
+    wifi = __import__("rootlet.wifi").wifi
+    around(wifi, "start", None, "radio", begun)
+
+
+def begun():
+    health = sys.modules["rootlet.health"]
+    start = health.start
+
+    def all_loaded(*args):  # the first thing the gateway does when all is there
         mark("imports")
         loaded()
+        health.start = start
+        start(*args)
+
+    health.start = all_loaded
 
 
 builtins.print = said
