@@ -85,7 +85,7 @@ def measure(place: Place, quick: bool) -> list[Row]:
     for form, found in by_form.items():
         to = None if form == ".mpy" else "all modules of it, .mpy"
         rows.append(_row(f"all modules of it, {form}", [sum(found.values())], to, "heap, once loaded"))
-    for name in by_form[".mpy"]:
+    for name in ["umqtt.simple", *order()]:
         for form, found in by_form.items():
             to = None if form == ".mpy" else f"{name}, .mpy"
             rows.append(_row(f"{name}, {form}", [found[name]], to if by_form[".mpy"][name] else None))

@@ -64,9 +64,7 @@ def _rows(found: list[tuple[dict[str, float], float]], form: str, bare: str) -> 
     rows += [row(f"{form}: {name}", [one[name] for one in each], allowance=1.0) for _, name in PHASES]
     note = f"without the {gateways.JOIN_MS} ms that the simulated WiFi takes"
     rows.append(row(f"{form}: reset to PUBACK", whole))
-    rows.append(
-        row(f"{form}: the firmware's own", [ms - gateways.JOIN_MS for ms in whole], note=note, promised=LIMIT)
-    )
+    rows.append(row(f"{form}: the firmware's own", [ms - gateways.JOIN_MS for ms in whole], note=note, promised=LIMIT))
     return rows
 
 
