@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from host_tools import certinfo
 from host_tools.x509_build import PrivateKey, builder, key_bytes, key_usage, new_key, signature_hash
@@ -43,7 +44,7 @@ def make(folder: Path, kind: str, sent: int, host: str) -> Chain:
         builder(common_name(host), issuer, leaf_key, start, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(ca=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(server_names([host], ())), critical=False)
         .sign(key, signature_hash(key))
     )

@@ -72,8 +72,11 @@ def measure(place: Place, quick: bool) -> list[Row]:
     """Rows in ms, of the virtual board (the same kind as the place's): from the file system, and frozen."""
     rows = []
     for form, frozen in (("files", False), ("frozen", True)):
-        with tempfile.TemporaryDirectory() as folder, gateways.surroundings(place, frozen) as here:
-            with gateways.gateway(here, Path(folder)) as made:
-                found = starts(here, made, 1 if quick else 15)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            gateways.surroundings(place, frozen) as here,
+            gateways.gateway(here, Path(folder)) as made,
+        ):
+            found = starts(here, made, 1 if quick else 15)
         rows += _rows(found, form, f"{BARE} ({form})")
     return rows

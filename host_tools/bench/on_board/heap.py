@@ -7,7 +7,6 @@ import builtins
 import gc
 import json
 import sys
-import time
 
 with open("bench.json") as f:
     JOB = json.load(f)
