@@ -8,13 +8,14 @@ TESTS := $(VENV)/.tests
 STUBS := build/stubs
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup demo test check bench fuzz soak clean
+.PHONY: help setup demo test check bench bench-check fuzz soak clean
 
 help:
 	@echo "make demo    everything on this machine, no board: CA, broker, virtual Pico W, readings, refusals"
 	@echo "make test    checks and all tests"
 	@echo "make check   ruff and mypy only"
-	@echo "make bench   speed and size, as ratios to stock umqtt.simple"
+	@echo "make bench   speed and size against peers and limits: build/bench.md, .svg, .json"
+	@echo "make bench-check  the same, against docs/bench-reference.json (a quiet machine, please)"
 	@echo "make fuzz    long fuzzing of everything that reads bytes from outside"
 	@echo "make soak    hours: 1,000 power cuts, 100 killed brokers, a fleet of 1,000, 15,000 broken connections, 200 deployments"
 	@echo "make clean   remove build/ and .venv/"
@@ -47,6 +48,9 @@ test: check
 
 bench: $(READY)
 	@$(BIN)/rootlet bench
+
+bench-check: $(READY)
+	@$(BIN)/rootlet bench --check
 
 # Examples for each reader by hypothesis; inputs for each of the fast seeded ones (a million take two to six minutes each).
 FUZZ_EXAMPLES ?= 200000

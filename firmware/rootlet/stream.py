@@ -166,6 +166,11 @@ class Stream:
         self._end = self._fill(self._view) or 0
         return self._end > 0 or self._eof
 
+    def wait(self, deadline):
+        """Wait until there is something to read, or the end. Raises RootletError NET_TIMEOUT, NET_CLOSED."""
+        while not self.ready():
+            self._await(READ, deadline)
+
     def take(self, start):
         """Take four bytes that lie ready, if the first two are `start`. Returns the others as a number, or -1."""
         pos = self._pos

@@ -47,6 +47,13 @@ class Row:
         return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
 
 
+def number(value: float) -> str:
+    """Three digits that count, with thousands set apart; whole numbers whole."""
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
 def ratios(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
     """(group, name) to ratio, for the rows that have one: the median of the rounds' ratios.
 

@@ -50,7 +50,11 @@ def versions() -> dict[str, str]:
 
     from host_tools import umqtt
 
-    return {"python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION, "umqtt.simple": umqtt.VERSION}
+    return {
+        "Python": platform.python_version(),
+        "OpenSSL": ssl.OPENSSL_VERSION.split()[1],
+        "umqtt.simple": umqtt.VERSION,
+    }
 
 
 def run(place: Place, groups: Iterable[str], quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
