@@ -14,7 +14,12 @@ with open("bench.json") as f:
 for name in JOB["built_in"]:  # of a board's own; the stand-ins of a virtual board are not the firmware's
     __import__(name)
 MARKS = []
+SPENT = []  # of the processor, s
 say = print
+
+
+def processor():
+    return time.clock() if hasattr(time, "clock") else 0
 
 
 class Done(BaseException):
@@ -49,6 +54,7 @@ def first_ack():
     def done(self, number):
         acked(self, number)
         mark("puback")
+        SPENT.append(processor())
         raise Done
 
     outbox.acked = done
@@ -99,6 +105,7 @@ def begun():
 builtins.print = said
 gc.collect()
 mark("reset")
+SPENT.append(processor())
 try:
     execfile("start_boot.py")
     mark("boot")
@@ -109,4 +116,6 @@ builtins.print = say
 first = {}
 for name, at in MARKS:
     first.setdefault(name, at)
-print("result", json.dumps({name: time.ticks_diff(first[name], first["reset"]) for name in first}))
+found = {name: time.ticks_diff(first[name], first["reset"]) for name in first}
+found["processor"] = int((SPENT[1] - SPENT[0]) * 1000000)
+print("result", json.dumps(found))
