@@ -9,9 +9,9 @@ from .deadline import Deadline
 from .errors import RootletError
 
 _REASONS = {"wrong_password": "WIFI_WRONG_PASSWORD", "no_ap": "WIFI_NO_AP", "no_ip": "WIFI_NO_DHCP"}
-_POLL_MS = 5
+_POLL_MS = 2
 # One answer may be a passing state (esp32 reports "no AP" while it still scans), the same for 150 ms is not.
-_CERTAIN = 30
+_CERTAIN = 75
 
 
 def start(settings, board):
