@@ -13,8 +13,8 @@ EXTRAS = (
     "store", "pick", "psk", "slots", "rotation", "trees", "health", "kept", "watchdog", "crash", "why", "leds",
     "outbox", "commands", "remote", "telemetry", "update", "pending", "manifest", "signature", "home_assistant",
     "aes_ccm", "config_ble", "ble_adverts", "ble_bonds", "ble_central", "ble_formats", "ble_gateway", "ble_radio",
-    "ble_sensor", "decode_atc", "decode_automation_io", "decode_battery", "decode_bthome", "decode_eddystone", "decode_ess",
-    "decode_heart_rate", "decode_ibeacon", "decode_mapped", "decode_ruuvi",
+    "ble_sensor", "decode_atc", "decode_automation_io", "decode_battery", "decode_bthome", "decode_eddystone",
+    "decode_ess", "decode_heart_rate", "decode_ibeacon", "decode_mapped", "decode_ruuvi",
 )  # fmt: skip
 
 
