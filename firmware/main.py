@@ -7,6 +7,10 @@ import time
 
 import machine
 
+# The names of boot.py are here, too, and its code would stay in memory.
+for name in ("marker", "whole", "choose", "start"):
+    globals().pop(name, None)
+
 
 def size(name):
     """Bytes in a file; -1 where there is none."""

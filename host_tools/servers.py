@@ -62,6 +62,7 @@ class HttpsServer:
     Args: cert, key: PEM files, the chain with the leaf first. routes: path to body.
         key_log: file of mode 0600 that the secrets of each connection are added to, for captures only.
         place: address and port to listen on. chunk: bytes a chunk of the chunked coding; 0 for a Content-Length.
+        devices: PEM file of the CA whose certificates clients must show.
     """
 
     def __init__(
@@ -72,10 +73,14 @@ class HttpsServer:
         key_log: Path | None = None,
         place: tuple[str, int] = ("127.0.0.1", 0),
         chunk: int = 0,
+        devices: Path | None = None,
     ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(cert, key)
+        if devices:
+            context.load_verify_locations(devices)
+            context.verify_mode = ssl.CERT_REQUIRED
         if key_log:
             context.keylog_filename = str(key_log)
         handler = type("Pages", (_Pages,), {"routes": dict(routes), "chunk": chunk})

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import time
 
-from . import board, clock, health, leds, memory, trees, trust, wifi
+from . import clock, health, leds, memory, trees, trust, wifi
 from .dates import timestamp
 from .errors import RootletError, unload
 from .kept import data as kept
@@ -36,17 +36,19 @@ def _no_memory():
 class Gateway:
     """Holds the parts together.
 
-    Args: settings: a checked configuration (config.load). hardware: the board file (board.load).
+    Args: settings: a checked configuration (config.load). hardware: the board file (board.load). wlan: of wifi.begin.
     """
 
-    def __init__(self, settings, hardware):
+    def __init__(self, settings, hardware, wlan=None):
         self.settings = settings
         self.board = hardware
         needs = hardware.get("tls")
         self.trust = self._load_trust(needs)
         clk = settings["clock"]
         self.clock = clock.Clock(self.trust.floor, clk["servers"], timeout_ms=clk["timeout_s"] * 1000)
-        self.wlan = None
+        self.wlan = wlan
+        self.joining = wlan is not None
+        self.timed = asyncio.Event()  # set while the clock is good
         self.sequence = 0
         self.dropped = 0
         self.synced = time.ticks_ms()
@@ -54,6 +56,7 @@ class Gateway:
         self.misses = 0  # failures to join WiFi in a row
         self.known: dict = {}  # see telemetry
         self.told = None  # when the status was published; None: it is due
+        self.first = True  # no connection yet since the start
         m, o = settings["mqtt"], settings["outbox"]
         self.outbox = Outbox(
             max_bytes=o["max_bytes"], ram=m["queue"], hold_ms=int(o["hold_s"] * 1000), full=o["full"], mode=o["mode"],
@@ -111,22 +114,23 @@ class Gateway:
 
         sensor = None
         while True:
+            health.rest(row["name"])
+            await self.timed.wait()
             health.feed(row["name"], int(row["every_s"] * 1000))
-            if self.clock.good:
-                try:
-                    sensor = sensor or sensors.make(row, self.board)
-                    for quantity, value, unit in sensors.read(sensor, row["name"]):
-                        self._take(row["name"], quantity, value, unit)
-                except RootletError as e:
-                    _told(e)
-                except MemoryError:
-                    _told(_no_memory())
+            try:
+                sensor = sensor or sensors.make(row, self.board)
+                for quantity, value, unit in sensors.read(sensor, row["name"]):
+                    self._take(row["name"], quantity, value, unit)
+            except RootletError as e:
+                _told(e)
+            except MemoryError:
+                _told(_no_memory())
             began = time.ticks_ms()
             while self.clock.good and time.ticks_diff(time.ticks_ms(), began) < int(row["every_s"] * 1000) - 1000:
                 health.feed(row["name"], 1000)
                 await asyncio.sleep_ms(1000)  # a command may change every_s meanwhile
             left = int(row["every_s"] * 1000) - time.ticks_diff(time.ticks_ms(), began)
-            await asyncio.sleep_ms(max(0, left) if self.clock.good else 100)
+            await asyncio.sleep_ms(max(0, left) if self.clock.good else 0)
 
     def _timed(self):
         return self.clock.good
@@ -171,7 +175,7 @@ class Gateway:
                 self.wlan = wifi.start(self.settings["wifi"], self.board)
             except (OSError, RuntimeError) as e:
                 raise RootletError("WIFI_FAILED", str(e)) from None
-        if wifi.address(self.wlan) is None:
+        if self.joining or wifi.address(self.wlan) is None:
             leds.show(leds.WIFI)
             health.feed("", len(self.settings["wifi"]["networks"]) * self.settings["wifi"]["timeout_s"] * 1000)
             ssid, ip = await self._join()
@@ -179,10 +183,12 @@ class Gateway:
         if not self.clock.good:
             leds.show(leds.CLOCK)
             self._set_clock()
+            await asyncio.sleep_ms(0)  # the sensors first: what comes next holds up all others
 
     async def _join(self):
         try:
-            found = await wifi.join(self.wlan, self.settings["wifi"], self.board)
+            begun, self.joining = self.joining, False
+            found = await wifi.join(self.wlan, self.settings["wifi"], self.board, begun)
         except RootletError as e:
             self.misses += 1
             if wifi.failed(self.wlan, self.settings["wifi"], self.board, self.misses, e, self.clock.good):
@@ -195,6 +201,7 @@ class Gateway:
 
     def _set_clock(self):
         seconds = self.clock.sync()
+        self.timed.set()
         log("clock", "%s by %s" % (timestamp(seconds), self.clock.source))
 
     def _fetch(self):
@@ -238,7 +245,10 @@ class Gateway:
         if self.remote:
             self.remote.subscribe()
         self.told_of = self.said = 0
-        self._tell()
+        if self.first:  # what was read meanwhile goes before the status
+            self.first, self.told = False, None
+        else:
+            self._tell()
         health.connected()
         memory.settle()
         if not shared:  # no certificate has confirmed the time
@@ -307,7 +317,10 @@ class Gateway:
         if self.told_of < len(self.announced) and not self.shy and self.said not in self.link.client.inflight:
             self._announce()
         every = self.settings["mqtt"]["status_s"] * 1000
-        if self.told is None or (every and time.ticks_diff(time.ticks_ms(), self.told) > every):
+        if self.told is None:
+            if self.link.acked or not len(self.outbox):
+                self._tell()
+        elif every and time.ticks_diff(time.ticks_ms(), self.told) > every:
             self._tell()
         return self.remote is not None and self.remote.turn()
 
@@ -337,6 +350,7 @@ class Gateway:
                 _told(e)
                 if code in ("CERT_EXPIRED", "CERT_NOT_YET_VALID", "CLOCK_NOT_SET"):
                     self.clock.good = False  # it may be the clock that is wrong: ask again
+                    self.timed.clear()
             except MemoryError:
                 code = "MEMORY"
                 _told(_no_memory())
@@ -350,13 +364,13 @@ class Gateway:
             await asyncio.sleep_ms(pause)
 
 
-async def main(settings, failed=None):
+async def main(settings, hardware, failed=None, wlan=None):
     """Run for ever. What is missing on the flash is told, and ends the program.
 
-    Args: settings: see start.settings. failed: see pending.carry_out.
+    Args: settings: see start.settings. hardware: the board file. failed: see pending.carry_out. wlan: of wifi.begin.
     """
     try:
-        gateway = Gateway(settings, board.load())
+        gateway = Gateway(settings, hardware, wlan)
     except RootletError as e:
         log("error", e)
         return

@@ -5,7 +5,7 @@ import time
 
 from . import __version__, leds, watchdog
 from .kept import LONG_RUN_S, TEXT, clear, count, data, load, save  # noqa: F401 (clear: for people)
-from .watchdog import feed  # noqa: F401 (for the gateway)
+from .watchdog import feed, rest  # noqa: F401 (for the gateway)
 
 STARTS = 5  # that many failed ones in a row lead to safe mode
 SETTLED_S = 60
@@ -17,6 +17,7 @@ _error = None  # (code, fact): the last one since the start
 _short: list = [0, 0]  # failures for lack of memory in a row; ticks of the last
 _secrets: list = []
 _pause_ms = 0
+_needs = None  # see memory.reserve
 _began = time.ticks_ms()
 _up_s = 0
 _linked = -1  # seconds of the run when the broker took us first
@@ -33,11 +34,12 @@ def _board():
 
 def starting():
     """Count this start; to be called once, before anything else. False: safe mode, the gateway must not start."""
-    global _reset, _pause_ms, _began
+    global _reset, _pause_ms, _began, _needs
     _began = time.ticks_ms()
     import machine
 
     hardware = _board()
+    _needs = hardware.get("tls")
     _reset = hardware.get("reset", {}).get(str(machine.reset_cause()), "unknown")
     load()
     end = data["end"]
@@ -81,7 +83,7 @@ def run():
 
         from . import memory
 
-        memory.reserve(_board().get("tls"))
+        memory.reserve(_needs)
         from . import start as program
 
         asyncio.run(program.main())

@@ -178,6 +178,7 @@ class Link:
         Returns True where it is time to try the first broker again, with nothing on its way.
         Args: turn: function called some fifty times a second; where it returns True, this returns False.
         """
+        idle = 0
         while not turn():
             back = self._time_to_return()
             busy = self.listen()
@@ -186,5 +187,7 @@ class Link:
             elif not self.client.inflight:
                 return True
             self.check()
-            await asyncio.sleep_ms(0 if busy else _IDLE_MS)
+            # An answer is near just after something has come or gone.
+            idle = 0 if busy else min(_IDLE_MS, 2 * idle + 1)
+            await asyncio.sleep_ms(idle)
         return False

@@ -2,7 +2,6 @@
 
 CONN_EOF = -0x7280
 CLOSE_NOTIFY = -0x7880
-X509_FATAL = -0x3000
 X509_CRITICAL = -0x2562  # a critical extension that it does not know, also one with a wrong tag
 
 # Socket errors, by the numbers of lwIP, newlib, Linux and macOS. MicroPython turns low-level numbers of Mbed TLS into

@@ -3,9 +3,9 @@
 import json
 import os
 
-from . import mbedtls, x509
+from . import x509
 from .errors import RootletError
-from .judge import Judge
+from .judge import X509_FATAL, Judge
 from .store import name_hash
 
 _MOST_HOSTS = 16
@@ -36,7 +36,7 @@ class Peek(Judge):
         except Exception as e:  # such as a full stack
             self.fault = RootletError("TLS_FAILED", "a certificate could not be read: %s" % type(e).__name__)
         self.leaf_seen = depth == 0
-        return 0 if depth and not self.fault else mbedtls.X509_FATAL
+        return 0 if depth and not self.fault else X509_FATAL
 
 
 def choose(peek, trust):

@@ -4,7 +4,7 @@ import gc
 import os
 import time
 
-from . import slots, trees
+from . import board, slots, trees
 from .errors import RootletError, unload
 
 
@@ -37,6 +37,7 @@ async def main():
     slots.start(log)
     try:
         checked = settings()
+        hardware = board.load()
     except RootletError as e:
         log("error", e)
         return
@@ -49,6 +50,9 @@ async def main():
         unload("pending")
     except OSError:
         pass  # no update was asked for
+    from . import wifi
+
+    wlan = wifi.begin(checked["wifi"], hardware)  # it takes seconds, in which all the rest is loaded
     from . import gateway
 
-    await gateway.main(checked, failed)
+    await gateway.main(checked, hardware, failed, wlan)

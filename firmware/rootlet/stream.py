@@ -3,10 +3,11 @@
 import io
 import select
 
-from . import mbedtls
 from .deadline import READ, WRITE, Deadline, wait
-from .errors import RootletError
+from .errors import RootletError, unload
 
+_CONN_EOF = -0x7280  # of Mbed TLS, both
+_CLOSE_NOTIFY = -0x7880
 _BUFFER = 512
 _LARGEST_READ = 16384
 
@@ -104,7 +105,7 @@ class Stream:
         try:
             n = self._sock.readinto(into)
         except OSError as e:
-            if e.args and e.args[0] in (mbedtls.CONN_EOF, mbedtls.CLOSE_NOTIFY):
+            if e.args and e.args[0] in (_CONN_EOF, _CLOSE_NOTIFY):
                 n = 0
             else:
                 raise _broken(e, self.host) from None
@@ -202,7 +203,14 @@ def close(sock, raw):
 
 def _broken(e, host):
     number = e.args[0] if e.args else 0
-    code = mbedtls.catalogue_code(number)
+    try:
+        from . import mbedtls  # a table for failures only
+
+        code = mbedtls.catalogue_code(number)
+    except (MemoryError, OSError, ImportError):
+        code = "TLS_FAILED"
+    finally:
+        unload("mbedtls")
     if code in ("NET_CLOSED", "NET_TIMEOUT"):
         return RootletError(code, host)
     if code == "TLS_MEMORY":

@@ -40,6 +40,11 @@ def feed(who="", ms=0):
         _due[who] = time.ticks_add(time.ticks_ms(), ms + _limit)
 
 
+def rest(who):
+    """`who` has nothing to do until somebody else has: not expected before it is heard again."""
+    _due.pop(who, None)
+
+
 def waiting():
     """The program waits with a deadline, and nobody else can run: that is no silence."""
     soon = time.ticks_add(time.ticks_ms(), _limit)

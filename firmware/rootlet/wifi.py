@@ -9,9 +9,9 @@ from .deadline import Deadline
 from .errors import RootletError
 
 _REASONS = {"wrong_password": "WIFI_WRONG_PASSWORD", "no_ap": "WIFI_NO_AP", "no_ip": "WIFI_NO_DHCP"}
-_POLL_MS = 50
-# One answer may be a passing state (esp32 reports "no AP" while it still scans), three in a row are not.
-_CERTAIN = 3
+_POLL_MS = 2
+# One answer may be a passing state (esp32 reports "no AP" while it still scans), the same for 150 ms is not.
+_CERTAIN = 75
 
 
 def start(settings, board):
@@ -31,6 +31,24 @@ def start(settings, board):
     return wlan
 
 
+def begin(settings, board):
+    """Switch the radio on and begin to join the first network: it goes on by itself while the program is loaded.
+
+    Args: see start. Returns the interface, for join(…, begun=True); None where that did not work.
+    """
+    try:
+        wlan = start(settings, board)
+        if address(wlan) is None:
+            _connect(wlan, settings["networks"][0])
+        return wlan
+    except (OSError, RuntimeError):  # it is done again, and told then
+        return None
+
+
+def _connect(wlan, entry):
+    wlan.connect(entry["ssid"], entry["password"] or None)
+
+
 def address(wlan):
     """The IPv4 address in use as text, or None.
 
@@ -40,10 +58,11 @@ def address(wlan):
     return ip if wlan.isconnected() and ip != "0.0.0.0" else None  # noqa: S104
 
 
-async def _try(wlan, entry, statuses, timeout_ms):
+async def _try(wlan, entry, statuses, timeout_ms, begun):
     """Join one network: None when joined, else the name of the state it failed in."""
-    wlan.disconnect()
-    wlan.connect(entry["ssid"], entry["password"] or None)
+    if not begun:
+        wlan.disconnect()
+        _connect(wlan, entry)
     deadline = Deadline(timeout_ms)
     state, count, number = "", 0, None
     while deadline.left():
@@ -71,8 +90,8 @@ def _associated(wlan):
         return False
 
 
-async def join(wlan, settings, board):
-    """Join one of the configured networks, tried in order.
+async def join(wlan, settings, board, begun=False):
+    """Join one of the configured networks, tried in order. Args: begun: the first one is being joined: see begin.
 
     Args: wlan: as start gives it. settings: the "wifi" section of the configuration. board: the board file.
     Returns (SSID, IPv4 address). Raises RootletError WIFI_*, with the most telling reason and each network's state.
@@ -80,9 +99,10 @@ async def join(wlan, settings, board):
     states = []
     for entry in settings["networks"]:
         try:
-            state = await _try(wlan, entry, board["wlan"]["status"], settings["timeout_s"] * 1000)
+            state = await _try(wlan, entry, board["wlan"]["status"], settings["timeout_s"] * 1000, begun)
         except (OSError, RuntimeError) as e:  # esp32 raises what its driver says
             state = "failed (%s)" % e
+        begun = False
         if state is None:
             return entry["ssid"], address(wlan)
         states.append((entry["ssid"], state))

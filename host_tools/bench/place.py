@@ -76,15 +76,27 @@ def results_of(output: str, script: Path) -> list[dict[str, Any]]:
 
 
 class VirtualPlace(Place):
-    """The virtual board, fresh for each run. Args: board: id. heap_bytes: other than the board's own."""
+    """The virtual board, fresh for each run.
+
+    Args: board: id. heap_bytes: other than the board's own. frozen: the firmware is in the interpreter.
+    script: its surroundings, see sim.board.VirtualBoard.
+    """
 
     virtual = True
     address = "localhost"
     bind = "127.0.0.1"
 
-    def __init__(self, board: str = "pico_w", heap_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        board: str = "pico_w",
+        heap_bytes: int | None = None,
+        frozen: bool = False,
+        script: dict[str, Any] | None = None,
+    ) -> None:
         self.board = board
         self._heap_bytes = heap_bytes
+        self._frozen = frozen
+        self._script = script
         self._folder = tempfile.TemporaryDirectory(prefix="rootlet-bench-")
         self._staged: Path | None = None
 
@@ -96,7 +108,7 @@ class VirtualPlace(Place):
     def tree(self) -> Path:
         """A fresh copy of the firmware as deploy.stage lays it out, without boot.py and main.py."""
         if self._staged is None:
-            self._staged = deploy.stage(Path(self._folder.name) / "staged", board=self.board)
+            self._staged = deploy.stage(Path(self._folder.name) / "staged", board=self.board, frozen=self._frozen)
             for started in ("boot.py", "main.py"):
                 (self._staged / started).unlink()
         target = Path(tempfile.mkdtemp(dir=self._folder.name))
@@ -111,7 +123,7 @@ class VirtualPlace(Place):
 
         tree = self.tree()
         put(tree, job, files)
-        with VirtualBoard(tree, board=self.board, heap_bytes=self._heap_bytes) as board:
+        with VirtualBoard(tree, self.board, self._script, heap_bytes=self._heap_bytes, frozen=self._frozen) as board:
             found = results_of(deploy.run_on_board(board.port, script, timeout_s=timeout_s), script)
         shutil.rmtree(tree)
         return found

@@ -10,11 +10,11 @@ from host_tools.bench.rows import Row
 CORE_LIMIT = 63 * 1024  # what joins, sets the clock, verifies, reads, publishes, and keeps the connection
 SIZE_LIMIT = 132 * 1024  # with what a gateway may also use; 31 KB of that are Bluetooth and its decoders
 EXTRAS = (
-    "store", "pick", "psk", "slots", "rotation", "trees", "health", "kept", "watchdog", "crash", "leds", "outbox",
-    "commands", "remote", "telemetry", "update", "pending", "manifest", "signature", "home_assistant", "aes_ccm",
-    "config_ble", "ble_adverts", "ble_bonds", "ble_central", "ble_formats", "ble_gateway", "ble_radio", "ble_sensor",
-    "decode_atc", "decode_automation_io", "decode_battery", "decode_bthome", "decode_eddystone", "decode_ess",
-    "decode_heart_rate", "decode_ibeacon", "decode_mapped", "decode_ruuvi",
+    "store", "pick", "psk", "slots", "rotation", "trees", "health", "kept", "watchdog", "crash", "why", "leds",
+    "outbox", "commands", "remote", "telemetry", "update", "pending", "manifest", "signature", "home_assistant",
+    "aes_ccm", "config_ble", "ble_adverts", "ble_bonds", "ble_central", "ble_formats", "ble_gateway", "ble_radio",
+    "ble_sensor", "decode_atc", "decode_automation_io", "decode_battery", "decode_bthome", "decode_eddystone",
+    "decode_ess", "decode_heart_rate", "decode_ibeacon", "decode_mapped", "decode_ruuvi",
 )  # fmt: skip
 
 

@@ -139,3 +139,20 @@ def test_a_board_that_knows_the_time_waits_longer_for_an_access_point_that_is_of
     assert wifi.failed(radio, SETTINGS, BOARD, 159, away, True) is False
     assert wifi.failed(radio, SETTINGS, BOARD, 160, away, True) is True
     assert wifi.failed(radio, SETTINGS, BOARD, 20, broken, True) is True
+
+
+def test_joining_begins_before_the_rest_is_loaded_and_is_not_begun_again(wifi: Any, radio: Wlan) -> None:
+    settings = SETTINGS | {"networks": [{"ssid": "lab", "password": "x" * 8}], "timeout_s": 1}
+    joined: list[Any] = []
+    radio.disconnect = lambda: radio.calls.append("disconnect")  # type: ignore[attr-defined]
+    radio.connect = lambda *entry: joined.append(entry)  # type: ignore[attr-defined]
+    radio.isconnected = lambda: bool(joined)  # type: ignore[attr-defined]
+    radio.ifconfig = lambda: ("192.0.2.7",) if joined else ("0.0.0.0",)  # type: ignore[attr-defined]
+    assert wifi.begin(settings, BOARD) is radio
+    assert joined == [("lab", "x" * 8)]
+    assert asyncio.run(wifi.join(radio, settings, BOARD, True)) == ("lab", "192.0.2.7")
+    assert len(joined) == 1 and "disconnect" not in radio.calls
+    wifi.begin(settings, BOARD)  # after a soft reset it may still be joined
+    assert len(joined) == 1
+    radio.broken = True
+    assert wifi.begin(settings, BOARD) is None  # told later, where it is tried again
