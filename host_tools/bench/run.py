@@ -2,7 +2,7 @@
 
 import datetime
 import importlib
-import importlib.util
+import importlib
 import platform
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,11 +11,7 @@ from host_tools.bench.place import Place
 from host_tools.bench.rows import Row
 from host_tools.failure import Exit, Failure
 
-GROUPS = tuple(
-    name
-    for name in ("publish", "fetch", "handshakes", "roots", "memory", "startup", "sizes")
-    if importlib.util.find_spec(f"host_tools.bench.{name}")
-)
+GROUPS = ("publish", "fetch", "handshakes", "roots", "memory", "startup", "sizes")
 VIRTUAL_ONLY = ("memory", "startup", "sizes")  # what resets a board, counts its heap, or needs none
 
 
