@@ -2,7 +2,6 @@
 
 import datetime
 import importlib
-import importlib
 import platform
 from collections.abc import Callable, Iterable
 from typing import Any
