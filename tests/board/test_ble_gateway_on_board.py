@@ -245,11 +245,15 @@ def test_a_hundred_advertisements_a_second_do_not_disturb(lab: Lab) -> None:
     while not crowd.done.is_set():
         lab.wait(lambda r: r["sensor"] == "own")
     took = time.monotonic() - begun
-    lab.others.clear()
-    while len(free(lab.others) if lab.others else []) < 1:
-        lab.wait(lambda r: r["sensor"] == "own")
-    said = lab.others["rootlet/dev-1/status"][-1]["ble"]
     air_lost = lab.air.results_dropped
+    said = {"heard": 0}
+    for _ in range(2):  # the first status may have been made before the last of them was heard
+        lab.others.clear()
+        while len(free(lab.others) if lab.others else []) < 1:
+            lab.wait(lambda r: r["sensor"] == "own")
+        said = lab.others["rootlet/dev-1/status"][-1]["ble"]
+        if said["heard"] + air_lost >= crowd.sent:
+            break
     assert said["heard"] + air_lost == crowd.sent == 100 * FLOOD_S
     print(f"sent {crowd.sent} in {took:.1f} s, heard {said['heard']}, no room {said['dropped']}, air {air_lost}")
     assert said["dropped"] + air_lost <= crowd.sent // 100
