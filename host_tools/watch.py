@@ -140,7 +140,8 @@ class Watcher:
                 Exit.UNVERIFIED,
             ) from None
         except OSError as e:
-            raise Failure(f"no connection to {place}", str(e), "rootlet broker --help") from None
+            fix = "start it: rootlet broker" if isinstance(e, ConnectionRefusedError) else "rootlet doctor"
+            raise Failure(f"no connection to {place}", str(e), fix) from None
         self._client.loop_start()
         if not self._ready.wait(self._timeout_s) or self._refusal:
             self._stop()

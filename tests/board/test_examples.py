@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.paths import BUILD, FIRMWARE, ROOT
+from host_tools.paths import FIRMWARE, ROOT
 from host_tools.servers import SntpServer
 from rootlet.store import Store
 
