@@ -181,7 +181,8 @@ def _limits(engine: str) -> None:
     from host_tools import limits
     from host_tools.engines import table
 
-    for line in limits.told(table.engine(engine).LIMITS):
+    found = table.engine(engine)
+    for line in limits.told(found.LIMITS, found.MOST):
         typer.echo(line)
 
 

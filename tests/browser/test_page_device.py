@@ -42,7 +42,8 @@ def test_a_device_in_full(opened: Any) -> None:
         expect(chart.locator("polygon.band")).to_have_count(2)  # the gap breaks it
         expect(page.locator("#chart-summary")).to_contain_text(
             re.compile(
-                r"The last hour, \d+ points, each for all values of its stretch of time: least [\d.]+ °C \(about .*most .*mean .*last"
+                r"The last hour, \d+ points, each for all values of its stretch of time: "
+                r"least [\d.]+ °C \(about .*most .*mean .*last"
             )
         )
         labels = chart.locator("text").all_text_contents()
