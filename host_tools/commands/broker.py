@@ -244,7 +244,7 @@ def _check_elsewhere(
     try:
         socket.create_connection((host.strip("[]"), int(number)), timeout=10).close()
     except OSError as e:
-        raise Failure(f"no connection to {host}:{number}", str(e), "start the broker: rootlet broker --help") from None
+        raise Failure(f"no connection to {host}:{number}", str(e), "start it: rootlet broker") from None
     with probe.papers(_authority(ca_dir, passphrase_file)) as issued:
         typer.echo(f"{host}:{number}, as {names[0]} and {(observer or ['observer'])[0]}")
         asked = probe.Probe(host.strip("[]"), int(number), ca_dir / "ca.crt.pem", issued)
