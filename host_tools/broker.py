@@ -227,6 +227,8 @@ class Broker:
         make_directory(self._dir)
         self._lock = self._lock or folder_lock.hold(self._dir)
         try:
+            # Keys of devices (--psk) and messages may be in it, and the folder around may be anybody's repository.
+            (self._dir / ".gitignore").write_text("*\n")
             self._check_port()
             for _ in range(1 if self._wanted_port else _TRIES):
                 if self._start():

@@ -96,6 +96,13 @@ def test_what_did_not_start_gives_the_folder_back(pki: Pki, tmp_path: Path) -> N
     folder_lock.hold(tmp_path / "b" / "broker").close()
 
 
+def test_git_would_not_take_what_a_broker_keeps(pki: Pki, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True, timeout=20)
+    status = ["git", "-C", str(tmp_path), "status", "--porcelain", "-uall"]
+    with broker(pki, tmp_path / "build"):
+        assert subprocess.run(status, capture_output=True, check=True, timeout=20).stdout == b""
+
+
 def test_the_folder_is_the_projects_or_this_one(
     project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
