@@ -178,6 +178,8 @@ def handshakes(kind: str, version: ssl.TLSVersion, folder: Path, rounds: int = 2
 
 def run(say: Callable[[str], None], engines: list[str] | None = None) -> list[Load]:
     """Measure all installed brokers and say each figure. Args: say: takes each line."""
+    names = [table.choose(name).NAME for name in engines or ()]  # refused before anything is measured
+    names = names or [name for name in table.NAMES if table.engine(name).find()]
     with tempfile.TemporaryDirectory(prefix="rootlet-bench-") as folder:
         say("full mutual handshakes a second and core, the server's side alone (OpenSSL by Python):")
         for kind in ("p256", "rsa2048"):
@@ -185,7 +187,7 @@ def run(say: Callable[[str], None], engines: list[str] | None = None) -> list[Lo
                 say(f"  {kind:<8} {version.name:<8} {handshakes(kind, version, Path(folder)):8.0f}")
         say("memory of the broker with idle connections (mutual TLS), and QoS 1 messages of 64 bytes by four senders:")
         found = []
-        for name in engines or [name for name in table.NAMES if table.engine(name).find()]:
+        for name in names:
             place = Path(folder) / name
             place.mkdir()
             found.append(load(name, place))

@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
-from host_tools import limits
+from host_tools import folder_lock, limits
 from host_tools.engines import table
 from host_tools.engines.settings import Node, Settings, free_port
 from host_tools.failure import Exit, Failure
@@ -44,7 +44,7 @@ class Broker:
         users: user to password, without mutual TLS.
         psk: folder of `rootlet psk`: a second listener, at psk_port, for devices with a pre-shared key. Mosquitto only.
         engine: "auto" or a name of engines.table. bind: address; port: 0 takes a free one.
-        workdir: folder for configuration and log.
+        workdir: its folder `broker` is for configuration, log and messages, and locked while the broker runs.
         key_log: file that amqtt adds the secrets of each connection to, for `rootlet capture` only; it must exist,
             with mode 0600.
         home_assistant: prefix of Home Assistant's discovery topics: each device may write those that name it, observers
@@ -124,6 +124,7 @@ class Broker:
         self._engine.refuse(self._settings)
         self.engine = self._engine.NAME
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[bytes] | None = None
 
     @property
     def log(self) -> str:
@@ -166,7 +167,11 @@ class Broker:
                 cwd=ROOT,
                 env={**os.environ, **start.env},
                 start_new_session=True,
+                # The broker has the lock, too: one whose parent was killed still writes to the folder.
+                pass_fds=[self._lock.fileno()] if self._lock else (),
             )
+        if self._lock:
+            folder_lock.tell(self._lock, self._process.pid)
         return self._settings.node is not None or self.wait_ready()
 
     def wait_ready(self) -> bool:
@@ -220,15 +225,19 @@ class Broker:
 
     def __enter__(self) -> Self:
         make_directory(self._dir)
-        self._check_port()
+        self._lock = self._lock or folder_lock.hold(self._dir)
         try:
+            # Keys of devices (--psk) and messages may be in it, and the folder around may be anybody's repository.
+            (self._dir / ".gitignore").write_text("*\n")
+            self._check_port()
             for _ in range(1 if self._wanted_port else _TRIES):
                 if self._start():
                     return self
         except BaseException:
             # Ctrl-C while it starts: it is in a session of its own, and nobody else would end it.
-            self._stop()
+            self._end()
             raise
+        self._end()
         last = (self.log.strip().splitlines() or ["it ended without a word"])[-1]
         raise Failure(
             f"the broker ({self.engine}) did not start", last, f"choose another --port; see {self._dir}/log.txt"
@@ -270,5 +279,11 @@ class Broker:
         assert self._process is not None  # noqa: S101  (only inside the with block)
         return self._process.wait()
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+    def _end(self) -> None:
         self._stop()
+        lock, self._lock = self._lock, None
+        if lock:
+            lock.close()
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self._end()

@@ -62,7 +62,9 @@ class Observer:
         try:
             self._client.connect(*self._place, keepalive=30)
         except OSError as e:
-            raise Failure(f"no connection to {self._place[0]}:{self._place[1]}", str(e), "rootlet broker --help") from e
+            raise Failure(
+                f"no connection to {self._place[0]}:{self._place[1]}", str(e), "start it: rootlet broker"
+            ) from e
         self._client.loop_start()
         self.wait_subscribed()
         return self

@@ -22,6 +22,7 @@ MOST_WAITING = 20_000
 MOST_SERIES = 200_000
 _COMMIT_S = 0.5
 _STEP_S = 0.05
+_LONGEST_TIDY_S = 0.1
 _BATCH = 2000
 _AGAIN_S = 1.0
 _MOST_IDS = 20_000
@@ -236,8 +237,12 @@ class History:
         return self._ids[key]
 
     def _tidy(self) -> None:
-        if self._sweep.step(self._db, time.time()):
-            self._ids.clear()
+        end = time.monotonic() + _LONGEST_TIDY_S
+        while True:
+            if self._sweep.step(self._db, time.time()):
+                self._ids.clear()
+            if not self._sweep.pressing or time.monotonic() > end:
+                break
 
     def _inode(self) -> tuple[int, int]:
         found = self.path.stat()

@@ -7,7 +7,9 @@ save those seconds.
 """
 
 import contextlib
+import difflib
 import os
+import shlex
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from host_tools.failure import Exit, Failure
+from host_tools.masking import harmless
 from host_tools.safe_write import PRIVATE, make_directory
 
 DEFAULT = Path("dashboard-data/history.sqlite")
@@ -45,21 +48,38 @@ _TABLES = (
     f"PRAGMA user_version = {VERSION}",
 )
 
+_BROKEN = "mv {path} {path}.broken; what can be saved: sqlite3 {path}.broken .recover"
 _FIXES = {
     "FULL": "df -h {folder}; make room, or give the history another place",
     "IOERR": "df -h {folder}; look at the disk: sudo dmesg | tail",
     "BUSY": "fuser -v {path}; end what holds it",
     "LOCKED": "fuser -v {path}; end what holds it",
-    "CORRUPT": "mv {path} {path}.broken; what can be saved: sqlite3 {path}.broken .recover",
-    "NOTADB": "give another file, or: mv {path} {path}.other",
+    "CORRUPT": _BROKEN,
+    "NOTADB": _BROKEN,
 }
+# Of a file that is not known to be ours nothing may be moved, removed or changed.
+_FOREIGN = "give the file of a history, or one that does not exist yet: --history FILE"
 
 
 def failure(path: Path, error: Exception) -> Failure:
     """What SQLite said of the file, with what to do."""
     name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").split("_")[0]
     fix = _FIXES.get(name, "ls -la {folder}").format(path=path, folder=path.parent)
+    if name in ("CORRUPT", "NOTADB") and not _ours(path):
+        fix = _FOREIGN
     return Failure(f"the history {path} cannot be used", f"SQLite: {error}"[:300], fix)
+
+
+def _ours(path: Path) -> bool:
+    """Whether the file says in its header that it is a history (sqlite.org/fileformat.html, 1.3)."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError:
+        return False
+    return header.startswith(b"SQLite format 3\0") and header[68:72] == APPLICATION.to_bytes(4, "big")
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -120,7 +140,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
-        if path.is_file() and path.stat().st_mode & 0o077:
+        if path.is_file() and path.stat().st_mode & 0o077 and (_ours(path) or not path.stat().st_size):
             path.chmod(PRIVATE)
     except OSError as e:
         raise Failure(f"cannot make {path}", e.strerror or str(e), f"ls -ld {path.parent}; df {path.parent}") from None
@@ -224,6 +244,34 @@ class Stored(NamedTuple):
     unit: str
     boot: int | None
     seq: int | None
+
+
+_MOST_NAMES = 2000
+
+
+def refuse_unknown(path: Path, wanted: Wanted) -> None:
+    """Check that the history knows the device, the sensor of it and the quantity of that.
+
+    Raises: Failure for a name that nothing is kept of, with at most five there are, the closest first.
+    """
+    where, bound = "1", list[str]()
+    with reader(path) as db:
+        for column in ("device", "sensor", "quantity"):
+            name = getattr(wanted, column)
+            if name is None:
+                continue
+            # Only names of columns come from here, the values are bound.
+            names = f"SELECT DISTINCT {column} FROM series WHERE {where}"  # noqa: S608
+            where, bound = f"{where} AND {column} = ?", [*bound, name]
+            if db.execute(f"SELECT 1 FROM series WHERE {where} LIMIT 1", bound).fetchone():  # noqa: S608
+                continue
+            found = [row[0] for row in db.execute(f"{names} LIMIT {_MOST_NAMES}", bound[:-1])]
+            close = [harmless(one)[:64] for one in difflib.get_close_matches(name, found, 5, 0)]
+            because = (
+                f"there {'is' if len(close) == 1 else 'are'} {', '.join(close)}" if close else "it has none at all"
+            )
+            fix = f"--{column} {shlex.quote(close[0])}" if close else "rootlet export, without a choice"
+            raise Failure(f"the history has no {column} {harmless(name)[:64]!r}", because, fix)
 
 
 def stored(path: Path, wanted: Wanted) -> Iterator[Stored]:

@@ -128,10 +128,13 @@ def batches(lines: Iterable[str], most: int = _BATCH_BYTES) -> Iterator[tuple[by
         yield b"".join(waiting), len(waiting)
 
 
-def send(place: Target, lines: Iterable[str], pause: Callable[[float], None] = time.sleep) -> int:
+def send(
+    place: Target, lines: Iterable[str], say: Callable[[str], None], pause: Callable[[float], None] = time.sleep
+) -> int:
     """Send all lines, one batch after the other, each tried at most 8 times. Returns how many the server has taken.
 
-    Args: pause: waits so many seconds; as told by Retry-After, else with full jitter, at most 60.
+    Args: say: takes a line before each further try.
+        pause: waits so many seconds; as told by Retry-After, else with full jitter, at most 60.
     Raises: Failure where the server cannot be verified, refuses the data, or does not get well.
     """
     if place.secure:
@@ -143,17 +146,23 @@ def send(place: Target, lines: Iterable[str], pause: Callable[[float], None] = t
     sent = 0
     with contextlib.closing(connection):
         for body, count in batches(lines):
-            _deliver(connection, place, body, sent, pause)
+            _deliver(connection, place, body, sent, say, pause)
             sent += count
     return sent
 
 
 def _deliver(
-    connection: http.client.HTTPConnection, place: Target, body: bytes, sent: int, pause: Callable[[float], None]
+    connection: http.client.HTTPConnection,
+    place: Target,
+    body: bytes,
+    sent: int,
+    say: Callable[[str], None],
+    pause: Callable[[float], None],
 ) -> None:
     where, because, wait = f"{place.host}:{place.port}", "", 0.0
     for tries in range(_MOST_TRIES):
         if tries:
+            say(f"{where}: {because}; try {tries + 1} of {_MOST_TRIES} in {wait:.1f} s")
             pause(wait)
         wait = random.uniform(0, min(_LONGEST_PAUSE_S, 2.0**tries))  # noqa: S311
         try:

@@ -35,16 +35,19 @@ def need_files(connections: int, what: str) -> None:
         )
 
 
-def told(engine: Sequence[str]) -> list[str]:
+def told(engine: Sequence[str], most: int | None = None) -> list[str]:
     """How many connections a broker can hold here, for a person, and how to raise that.
 
-    Args: engine: what the engine says of itself (engines.table.Engine.LIMITS).
+    Args: engine: what the engine says of itself (engines.table.Engine.LIMITS). most: connections by its own bound.
     """
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     now = raise_files()
     soft, hard = ("none" if n == resource.RLIM_INFINITY else f"{n}" for n in before)
-    lines = [f"files: limit {now} (soft {soft}, hard {hard}): about {max(0, now - _SPARE)} connections; {engine[0]}"]
+    fit = max(0, now - _SPARE)
+    about = f"about {fit if most is None else min(fit, most)} connections"
+    lines = [f"files: limit {now} (soft {soft}, hard {hard}): {about}; {engine[0]}"]
     lines += [f"  {line}" for line in engine[1:]]
-    if now < _MANY:
-        lines.append(f"  more: ulimit -Hn {_MANY} as root before the start, or LimitNOFILE={_MANY} in a systemd unit")
+    wanted = _MANY if most is None else most + _SPARE
+    if now < wanted:
+        lines.append(f"  more: ulimit -Hn {wanted} as root before the start, or LimitNOFILE={wanted} in a systemd unit")
     return lines

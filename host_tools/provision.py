@@ -30,7 +30,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from host_tools import ca, certinfo, certs, psk, root_store, update_keys
+from host_tools import ca, certinfo, certs, psk, revocation, root_store, update_keys
 from host_tools.failure import Exit, Failure
 from host_tools.project import BOARD_CERT, BOARD_KEY, BOARD_PSK, Device, Project, Trust
 from host_tools.project_secrets import FILE as SECRETS_FILE
@@ -61,11 +61,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Report:
-    """What was done: how many devices were `made`, `renewed`, `changed` or `kept`; notes for a person."""
+    """What was done: how many devices were `made`, `renewed`, `changed` or `kept`; notes and warnings for a person."""
 
     counts: dict[str, int]
     notes: tuple[str, ...]
     manifest: Path
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def run(project: Project, devices: Iterable[Device], options: Options, say: Say,
                     tick()
         finally:
             manifest, soon = write_manifest(project)
-    return Report(dict(counts), tuple(_notes(project, wanted, soon)), manifest)
+    return Report(dict(counts), tuple(_notes(project, wanted, soon)), manifest, tuple(_revoked(project, wanted)))
 
 
 def _config(device: Device) -> bytes:
@@ -525,6 +526,17 @@ def _notes(project: Project, devices: list[Device], soon: list[str]) -> Iterator
         shown = ", ".join(mine[:3]) + (f" and {len(mine) - 3} more" if len(mine) > 3 else "")
         which = mine[0] if len(mine) == 1 else "--all"
         yield f"ends within {_SOON.days} days: {shown}: rootlet provision {which} --renew, then deploy"
+
+
+def _revoked(project: Project, devices: list[Device]) -> Iterator[str]:
+    """What to do with devices whose certificate the CA has taken back: nothing in their files tells."""
+    gone = {line.serial_number for line in revocation.entries(project.ca_dir)}
+    for device in devices if gone else ():
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            cert = x509.load_der_x509_certificate((project.out(device.id) / BOARD_CERT).read_bytes())
+            if device.auth == "mtls" and cert.serial_number in gone:
+                fix = f"rootlet provision {device.id} --renew, then deploy (NATS: with a new id)"
+                yield f"{device.id} is revoked, brokers refuse it: remove it from the project; or, if it is safe: {fix}"
 
 
 def _is_ip(host: str) -> bool:

@@ -100,18 +100,26 @@ class HttpsServer:
 
 
 class SntpServer:
-    """An SNTP server (RFC 4330) on 127.0.0.1 and a free UDP port.
+    """An SNTP server (RFC 4330) on 127.0.0.1.
 
-    Args: offset_s: seconds added to this machine's clock. mode: "good", or how it misbehaves.
+    Args: offset_s: seconds added to this machine's clock. mode: "good", or how it misbehaves. port: 0: a free one.
+    Raises: OSError where the port is taken.
     """
 
     def __init__(
-        self, offset_s: int = 0, mode: Literal["good", "silent", "kiss-of-death", "wrong-originate"] = "good"
+        self,
+        offset_s: int = 0,
+        mode: Literal["good", "silent", "kiss-of-death", "wrong-originate"] = "good",
+        port: int = 0,
     ) -> None:
         self._offset = offset_s
         self._mode = mode
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        try:
+            self._socket.bind(("127.0.0.1", port))
+        except OSError:
+            self._socket.close()
+            raise
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from host_tools.ca import Authority
 
 Message = tuple[str, bytes]
+CLOSED = "the broker closed the connection in the handshake"
+_USUALLY = (
+    "usually it refuses the certificate: none, revoked, ended, of another CA or of a name it does not list; "
+    "see rootlet ca list, and the broker's log"
+)
 _MOST_WAITING = 10000
 _MOST_BYTES = 64 << 20
 
@@ -63,6 +68,7 @@ class Watcher:
         self._bytes, self._lock = 0, threading.Lock()
         self._ready = threading.Event()
         self._refusal = ""
+        self._answered = False
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         try:
             context = ssl.create_default_context(cafile=str(ca))
@@ -87,6 +93,7 @@ class Watcher:
     def _connected(
         self, client: paho.Client, _data: object, _flags: object, reason: ReasonCode, _properties: Properties | None
     ) -> None:
+        self._answered = True
         if reason.is_failure:
             self._refuse(str(reason))
         else:
@@ -100,7 +107,9 @@ class Watcher:
     ) -> None:
         refused = next((row for row in zip(self._topics, reasons, strict=False) if row[1].is_failure), None)
         if refused:
-            self._refuse(f"subscription to {refused[0]}: {refused[1]}")
+            # MQTT 3.1.1 has one code for all that a broker does not want.
+            why = "refused" if str(refused[1]) == "Unspecified error" else refused[1]
+            self._refuse(f"subscription to {refused[0]}: {why}")
         self.connected = refused is None
         self._ready.set()
 
@@ -109,7 +118,8 @@ class Watcher:
     ) -> None:
         self.connected = False
         if not self._ready.is_set():
-            self._refuse(str(reason))
+            # With TLS 1.3 a client's certificate is judged when the client is done: no word of it comes here.
+            self._refuse("the broker closed the connection at the subscription" if self._answered else CLOSED)
 
     def _refuse(self, why: str) -> None:
         self._refusal = self._refusal or why
@@ -139,13 +149,18 @@ class Watcher:
                 "connect by a name in its certificate, and give the CA that issued it with --ca",
                 Exit.UNVERIFIED,
             ) from None
+        except ssl.SSLError as e:
+            because = f"{CLOSED} ({e.reason or e})" if "ALERT" in str(e.reason) else str(e)
+            raise Failure(f"{place} does not let us watch", because, _USUALLY) from None
         except OSError as e:
-            raise Failure(f"no connection to {place}", str(e), "rootlet broker --help") from None
+            fix = "start it: rootlet broker" if isinstance(e, ConnectionRefusedError) else "rootlet doctor"
+            raise Failure(f"no connection to {place}", str(e), fix) from None
         self._client.loop_start()
         if not self._ready.wait(self._timeout_s) or self._refusal:
             self._stop()
             because = self._refusal or f"no answer within {self._timeout_s:g} s"
-            raise Failure(f"{place} does not let us watch", because, "check certificate, user and the broker's ACL")
+            fix = _USUALLY if because == CLOSED else "check certificate, user and the broker's ACL"
+            raise Failure(f"{place} does not let us watch", because, fix)
         return self
 
     def _stop(self) -> None:

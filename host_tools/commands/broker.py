@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from host_tools.failure import Exit, Failure
-from host_tools.paths import BUILD
 
 if TYPE_CHECKING:
     from host_tools.ca import Authority
@@ -40,6 +39,13 @@ def _revoked(ca_dir: Path, client_ca: Path | None, crl: Path | None) -> Path | N
         return None
     revocation.entries(ca_dir)
     return found
+
+
+def _build(folder: Path | None) -> Path:
+    """Where the broker's own folder is made: as told, else in the project, else here. Never in Rootlet's own folder."""
+    from host_tools import project
+
+    return folder or (project.find() or Path.cwd()) / "build"
 
 
 def _end(*_: Any) -> None:
@@ -89,6 +95,10 @@ def broker(
         Path | None, typer.Option(help="Only write the files of a cluster for the machines of --hosts.")
     ] = None,
     hosts: Annotated[str, typer.Option(help="Names or addresses of the machines of a cluster, a,b,c.")] = "",
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Its configuration, log and messages go below; by default build/ of the project, or here."),
+    ] = None,
     passphrase_file: Annotated[
         Path | None, typer.Option("--passphrase-file", help="Passphrase of the CA key, for --check and --cluster.")
     ] = None,
@@ -121,12 +131,15 @@ def broker(
         "home_assistant": home_assistant,
     }
     signal.signal(signal.SIGTERM, _end)
+    build = _build(folder)
     if cluster or write:
-        _cluster(ca_dir, passphrase_file, "nats" if engine == "auto" else engine, cluster, port, write, hosts, options)
+        _cluster(
+            build, ca_dir, passphrase_file, "nats" if engine == "auto" else engine, cluster, port, write, hosts, options
+        )
         return
     cert, key = _server_files(ca_dir, name)
     common: dict[str, Any] = {"engine": engine, "bind": bind, "port": port, "psk": psk, "psk_port": psk_port}
-    common |= {"mtls": not no_mtls, "workdir": BUILD}
+    common |= {"mtls": not no_mtls, "workdir": build}
     if check:
         _check_own(cert, key, client_ca or ca_dir / "ca.crt.pem", name, _authority(ca_dir, passphrase_file), common,
                    options)  # fmt: skip
@@ -155,7 +168,7 @@ def broker(
         except KeyboardInterrupt:
             typer.echo("ended")
             return
-        raise Failure("the broker ended by itself", f"exit code {code}", f"see {BUILD / 'broker' / 'log.txt'}")
+        raise Failure("the broker ended by itself", f"exit code {code}", f"see {running.log_file}")
 
 
 def _authority(ca_dir: Path, passphrase_file: Path | None) -> "Authority":
@@ -168,7 +181,8 @@ def _limits(engine: str) -> None:
     from host_tools import limits
     from host_tools.engines import table
 
-    for line in limits.told(table.engine(engine).LIMITS):
+    found = table.engine(engine)
+    for line in limits.told(found.LIMITS, found.MOST):
         typer.echo(line)
 
 
@@ -230,7 +244,7 @@ def _check_elsewhere(
     try:
         socket.create_connection((host.strip("[]"), int(number)), timeout=10).close()
     except OSError as e:
-        raise Failure(f"no connection to {host}:{number}", str(e), "start the broker: rootlet broker --help") from None
+        raise Failure(f"no connection to {host}:{number}", str(e), "start it: rootlet broker") from None
     with probe.papers(_authority(ca_dir, passphrase_file)) as issued:
         typer.echo(f"{host}:{number}, as {names[0]} and {(observer or ['observer'])[0]}")
         asked = probe.Probe(host.strip("[]"), int(number), ca_dir / "ca.crt.pem", issued)
@@ -250,6 +264,7 @@ def _tell(asked: Any) -> None:
 
 
 def _cluster(
+    build: Path,
     ca_dir: Path,
     passphrase_file: Path | None,
     engine: str,
@@ -278,7 +293,7 @@ def _cluster(
         _lines([node for node, _ in written])
         return
     nodes = cluster.local_nodes(authority, count, port)
-    with cluster.Cluster(nodes, authority.cert_pem, workdir=BUILD / "cluster", engine=engine, **options) as running:
+    with cluster.Cluster(nodes, authority.cert_pem, workdir=build / "cluster", engine=engine, **options) as running:
         typer.echo(f"{engine}, {count} brokers, all ready; Ctrl-C ends them")
         for node in nodes:
             typer.echo(f"  {node.name} on {node.address}:{node.port}")

@@ -198,6 +198,9 @@ def revoke(
     typer.echo(f"revoked      {made.name}, serial number {made.serial:x} ({made.reason})")
     typer.echo(f"file         {path} ({len(revocation.serials(path))} certificates; as long as the CA lives)")
     typer.echo("next         start the broker again: rootlet broker")
+    typer.echo(
+        "             on other machines: copy the list there first; a cluster: --write again, and copy its folders"
+    )
 
 
 @app.command()

@@ -63,7 +63,7 @@ def export(
     Example: rootlet export --influx "https://influx.lan:8086/api/v2/write?org=home&bucket=iot" --token-file token
     """
     from host_tools import export as exporting
-    from host_tools.history_file import Wanted, stored
+    from host_tools.history_file import Wanted, refuse_unknown, stored
 
     if schema:
         typer.echo(exporting.SCHEMA, nl=False)
@@ -75,12 +75,18 @@ def export(
     if first is not None and last is not None and first >= last:
         because = f"--since {since} is not before --until {until}"
         raise Failure("no reading can be in that time", because, "--since 3h --until 2h", Exit.USAGE)
-    rows = stored(path, Wanted(device, sensor, quantity, first, last))
+    wanted = Wanted(device, sensor, quantity, first, last)
+    refuse_unknown(path, wanted)
+    rows = stored(path, wanted)
     try:
         if influx:
             from host_tools import influx as sending
 
-            count = sending.send(sending.target(influx, token_file, ca), exporting.as_lines(rows))
+            count = sending.send(
+                sending.target(influx, token_file, ca),
+                exporting.as_lines(rows),
+                lambda line: typer.echo(line, err=True),
+            )
             typer.echo(f"{count} readings sent", err=True)
         elif output:
             typer.echo(f"{_to_file(rows, kind, output, path, for_spreadsheet)} readings in {output}", err=True)

@@ -77,3 +77,5 @@ def provision(
     typer.echo(f"manifest     {report.manifest}")
     for note in report.notes:
         typer.echo(f"note         {note}")
+    for warning in report.warnings:
+        typer.echo(f"warning      {warning}", err=True)

@@ -24,6 +24,10 @@ def sim(
         typer.Option("--frozen", help="The firmware is in its MicroPython (boards/manifest.py), not on its flash."),
     ] = False,
     link: Annotated[Path | None, typer.Option(help="Make a link to the serial port at this path.")] = None,
+    time: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", help="A time server beside it, on loopback; 0: any port.", min=0, max=65535),
+    ] = None,
     count: Annotated[
         int | None, typer.Option(help="A fleet instead: so many light devices, each with a certificate of its own.")
     ] = None,
@@ -45,6 +49,7 @@ def sim(
     """Run a virtual board: real MicroPython on a serial port of its own, for mpremote. With --count, a fleet.
 
     Example: rootlet sim --board pico_w --fs build/sim --script wifi.json
+    Example: rootlet sim --script wifi.json --time 12300
     Example: rootlet sim --count 1000 --real 1 --seconds 60
 
     The script, every part optional:
@@ -67,13 +72,16 @@ def sim(
             raise Failure("how many devices?", because, "rootlet sim --count 100 …", Exit.USAGE)
         from host_tools.sim.serve import serve
 
-        serve(typer.echo, board=board, fs=fs, script=script, link=link, frozen=frozen)
+        serve(typer.echo, board=board, fs=fs, script=script, link=link, frozen=frozen, time_port=time)
         return
     from host_tools.fleet_run import run
 
     if frozen:
         because = "a fleet's devices are no boards, and those of --real have the firmware on their flash"
         raise Failure("--frozen is for one virtual board", because, "leave out --count", Exit.USAGE)
+    if time is not None:
+        because = "a fleet has a time server of its own"
+        raise Failure("--time is for one virtual board", because, "leave out --time", Exit.USAGE)
     place = _elsewhere(broker, ca_dir, ca)
     report = run(
         lambda text: typer.echo(text, err=as_json), count, broker=place, seconds=seconds, every_s=every, real=real

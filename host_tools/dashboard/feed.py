@@ -76,7 +76,11 @@ class Feed:
                 if time.monotonic() - began > _STABLE_S:
                     wait_s = _FIRST_WAIT_S
                 place = f"{self._place.host}:{self._place.port}"
-                failure = Failure(f"{place} is gone", "the connection to the broker ended", "rootlet broker --help")
+                failure = Failure(
+                    f"{place} is gone",
+                    "the connection to the broker ended",
+                    "if it has ended, start it: rootlet broker",
+                )
             except Failure as e:
                 failure = e
             except OSError as e:

@@ -9,7 +9,8 @@ from host_tools.failure import Exit, Failure
 
 NAME = "amqtt"
 INSTALL = "pip install 'rootlet[broker]'"
-LIMITS = ("one file for a connection; at most 1000 connections",)
+LIMITS = ("one file for a connection; its own bound is 1000 connections: more by --engine mosquitto or nats",)
+MOST = 1000
 START_S = 20.0
 CLUSTER = False
 

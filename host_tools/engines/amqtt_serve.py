@@ -21,6 +21,8 @@ from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
+from host_tools.engines.amqtt import MOST
+
 _NOBODY = "0:nobody"
 
 
@@ -181,7 +183,7 @@ async def serve(settings: dict[str, Any]) -> None:
             "default": {
                 "type": "tcp",
                 "bind": f"{settings['bind']}:{settings['port']}",
-                "max_connections": 1000,
+                "max_connections": MOST,
                 "ssl": True,
                 "cafile": settings["ca"],
                 "certfile": settings["cert"],

@@ -26,6 +26,7 @@ LIMITS = (
     "nodes reach each other at 4370 (Erlang) and the cluster's port (RPC)",
     "written after the documentation of EMQX 5 and never run by Rootlet's tests",
 )
+MOST = None
 START_S = 90.0
 CLUSTER = True
 MAX_CONNECTIONS = 1_000_000

@@ -17,6 +17,7 @@ LIMITS = (
     "a client ends the session of another with its client id, and what waited there: with a certificate of its own, "
     "and without reading it",
 )
+MOST = None
 START_S = 20.0
 CLUSTER = False
 _QUEUE_BYTES = 64 << 20

@@ -31,6 +31,7 @@ from host_tools.failure import Exit, Failure
 NAME = "nats"
 INSTALL = "apt-get install nats-server"
 LIMITS = ("one file for a connection, and some for JetStream", "its own bound, max_connections, is set to 1,000,000")
+MOST = None
 START_S = 30.0
 CLUSTER = True
 MAX_CONNECTIONS = 1_000_000

@@ -32,6 +32,7 @@ LIMITS = (
     "at most 64 MB wait for one subscriber, then the oldest are dropped; a session is forgotten after a day away",
     "a client takes over the connection of another with its client id, as long as its own certificate is good",
 )
+MOST = None
 START_S = 60.0
 VHOST = "rootlet"
 CLUSTER = True

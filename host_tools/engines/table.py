@@ -15,12 +15,14 @@ class Engine(Protocol):
     """What a module of this package offers.
 
     NAME: as in --engine. INSTALL: what to type where it is absent. LIMITS: notes on connections and files, a line each.
+    MOST: connections that it takes by a bound of its own, or None.
     START_S: how long a start may take at most. CLUSTER: whether it runs on several machines as one.
     """
 
     NAME: str
     INSTALL: str
     LIMITS: tuple[str, ...]
+    MOST: int | None
     START_S: float
     CLUSTER: bool
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.paths import BUILD, FIRMWARE, ROOT
+from host_tools.paths import FIRMWARE, ROOT
 from host_tools.servers import SntpServer
 from rootlet.store import Store
 
@@ -165,7 +165,7 @@ class Reader:
         self._cwd = Path(cwd)
 
     def _log(self) -> str:
-        log = BUILD / "broker" / "log.txt"
+        log = self.project / "build" / "broker" / "log.txt"
         return log.read_text()[-800:] if log.exists() else ""
 
     @property
@@ -270,7 +270,7 @@ def without_retained(reader: Reader) -> None:
     """The broker goes, and comes back as one that ends the connection of who wants a message retained."""
     reader.terminals["server"].end()
     conf = reader.project / "mosquitto.conf"
-    conf.write_text((BUILD / "broker" / "mosquitto.conf").read_text() + "retain_available false\n")
+    conf.write_text((reader.project / "build" / "broker" / "mosquitto.conf").read_text() + "retain_available false\n")
     program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     broker = Terminal(f"{program} -v -c {conf}", reader.project, dict(os.environ))
     reader.stack.callback(broker.end)

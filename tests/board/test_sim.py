@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,9 @@ import pytest
 
 from host_tools.failure import Exit, Failure
 from host_tools.paths import ROOT
+from host_tools.servers import SntpServer
 from host_tools.sim.board import VirtualBoard
+from host_tools.sim.serve import serve
 
 NETWORKS = {
     "home": {"password": "right", "join_ms": 100},
@@ -476,6 +479,29 @@ def test_the_command_follows_its_script(files: Path, tmp_path: Path) -> None:
             assert process.stdout.readline().startswith("the script is kept as it was: ")
             script.write_text('{"sensors": {}}')
             assert process.stdout.readline() == "the script was read again\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+
+
+def test_the_command_has_a_time_server(files: Path) -> None:
+    """On loopback, and gone with the command; a port that is taken is refused."""
+    with SntpServer() as taken:
+        with pytest.raises(Failure, match="time server cannot start there"):
+            serve(print, "pico_w", files, None, None, time_port=taken.port)
+    with _start_sim(files, "--time", "0") as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r'below \[clock\]: servers = \["127.0.0.1:(\d+)"\]', process.stdout.readline())
+            assert found
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.settimeout(5)
+                asking.connect(("127.0.0.1", int(found[1])))
+                asking.send(b"\x23" + bytes(39) + b"origin..")
+                answer = asking.recv(64)
+            seconds = int.from_bytes(answer[40:44], "big") - 2208988800
+            assert answer[24:32] == b"origin.." and abs(seconds - time.time()) < 5
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 0
         finally:

@@ -26,9 +26,13 @@ def test_rows_and_their_changes(opened: Any) -> None:
         page = opened(stand_in)
         expect(page.locator("#link-text")).to_have_text("Live")
         one = row(page, "pico-1")
-        for text in ("online", "for 2 h", "porch temperature", "21.5 °C", "301 days", "empty", "−58 dBm", "0.9.0"):
+        for text in ("online", "for 2 h", "porch temperature", "21.5 °C", "301 days", "no backlog", "−58 dBm", "0.9.0"):
             expect(one).to_contain_text(text)
         assert [len(points(r)) for r in (one, row(page, "pico-2"))] == [2, 24]
+        # What is under way at the moment of a status is no backlog.
+        stand_in.change(device("pico-2", outbox={"depth": 3, "dropped": 0}))
+        outbox = row(page, "pico-2").get_by_text("no backlog")
+        expect(outbox).to_have_attribute("title", re.compile("^At the last status: 3 readings not yet acknowledged"))
         # The time goes on by itself.
         before = one.locator("time").inner_text()
         expect(one.locator("time")).not_to_have_text(before, timeout=4000)
@@ -69,7 +73,7 @@ def test_search_and_sort(opened: Any) -> None:
         device("pico-10", rssi=-50, cert_days=9),
         device("pico-9", status="offline", rssi=-60, cert_days=100),
         device("esp-1", rssi=None, cert_days=None),
-        device("esp-2", readings=[reading("well", "level", 3)], rssi=-70, cert_days=50, outbox={"depth": 9}, seen=9e8),
+        device("esp-2", readings=[reading("well", "level", 3)], rssi=-70, cert_days=50, outbox={"depth": 90}, seen=9e8),
     ]
     with StandIn(rows) as stand_in:
         page = opened(stand_in)

@@ -41,7 +41,10 @@ def test_a_device_in_full(opened: Any) -> None:
         expect(chart).to_be_visible()
         expect(chart.locator("polygon.band")).to_have_count(2)  # the gap breaks it
         expect(page.locator("#chart-summary")).to_contain_text(
-            re.compile(r"The last hour, \d+ points: least [\d.]+ °C \(about .*most .*mean .*last")
+            re.compile(
+                r"The last hour, \d+ points, each for all values of its stretch of time: "
+                r"least [\d.]+ °C \(about .*most .*mean .*last"
+            )
         )
         labels = chart.locator("text").all_text_contents()
         assert len(labels) > 8
@@ -73,6 +76,26 @@ def test_a_device_in_full(opened: Any) -> None:
         stand_in.say({"type": "device", "device": detailed(device(name, version="1.0.0"))})
         expect(body).to_contain_text("1.0.0")
         expect(body).not_to_contain_text("9.9.9")
+
+
+def test_what_is_of_the_last_status_says_so_and_nothing_is_said_twice(opened: Any) -> None:
+    with StandIn([device("a")]) as stand_in:
+        away = detailed(device("a", status="offline", outbox={"depth": 2, "dropped": 0}))
+        stand_in.details = {"a": away}
+        page = opened(stand_in, "#/device/a")
+        body = page.locator("#device")
+        for text in (
+            "Outbox at the last status",
+            "no backlog",
+            "Had been running for",
+            "ended",
+            "in the last 120 values",
+        ):
+            expect(body).to_contain_text(text)
+        expect(page.locator(".problems li").filter(has_text="Look at its power")).to_contain_text(
+            re.compile("offline Its connection to the broker has ended")
+        )
+        expect(body).not_to_contain_text("Running for")
 
 
 def test_ticks_are_round_and_few(opened: Any) -> None:

@@ -82,7 +82,7 @@ def test_without_a_broker_it_runs_and_says_so(pki: Pki, tmp_path: Path) -> None:
             browser.login()
             with browser.socket() as ws:
                 trouble = until(ws, lambda m: m.get("trouble"))
-        assert "no connection" in trouble["what"] and trouble["try"] == "rootlet broker --help"
+        assert "no connection" in trouble["what"] and trouble["try"] == "start it: rootlet broker"
         assert command.interrupt() == Exit.OK
 
 

@@ -69,6 +69,7 @@ def test_every_promise_is_kept(pki: Pki, engine: str, issued: Papers, tmp_path: 
     print("\n".join(map(str, lines)))
     assert [line.promise for line in lines] == PROMISES
     assert [str(line) for line in lines if line.kept is not True] == []
+    assert not any("Unspecified" in str(line) for line in lines)
 
 
 def test_the_probe_sees_what_is_open(pki: Pki, issued: Papers, tmp_path: Path) -> None:

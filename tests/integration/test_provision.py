@@ -155,6 +155,20 @@ def test_a_device_from_nothing(folder: Path) -> None:
     assert "device  pico-1" in good(folder, "ca", "list")
 
 
+def test_a_revoked_device_is_named(folder: Path) -> None:
+    add(folder, "pico-1", "pico-2")
+    good(folder, "provision", "--all")
+    said = good(folder, "ca", "revoke", "pico-2")
+    assert "--write again" in said
+    done = run(folder, "provision", "--all")
+    assert done.returncode == 0 and "kept         2" in done.stdout
+    assert "warning      pico-2 is revoked" in done.stderr and "pico-1" not in done.stderr
+    assert "rootlet provision pico-2 --renew" in done.stderr
+    good(folder, "provision", "pico-1")
+    good(folder, "provision", "pico-2", "--renew")
+    good(folder, "provision", "--all")
+
+
 def test_what_changes_and_what_stays(folder: Path) -> None:
     add(folder, "pico-1", "pico-2")
     assert "made         2" in good(folder, "provision", "--all")

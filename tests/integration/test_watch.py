@@ -139,6 +139,14 @@ def project(pki: Pki, port: int, **mqtt: Any) -> Any:
     )
 
 
+def test_a_certificate_that_is_refused_is_said_so(pki: Pki, running: Broker) -> None:
+    for cert, key in ((None, None), (pki.stranger.cert_pem, pki.stranger.key_pem)):
+        with pytest.raises(Failure) as refused:
+            Watcher("localhost", running.port, pki.authority.cert_pem, cert, key).__enter__()
+        assert refused.value.because == "the broker closed the connection in the handshake"
+        assert "usually it refuses the certificate: none, revoked, ended, of another CA" in refused.value.try_
+
+
 def test_a_project_says_where(pki: Pki, running: Broker, device: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     from host_tools.commands.app import app
 

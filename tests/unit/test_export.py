@@ -27,7 +27,7 @@ from host_tools import ca, export, influx
 from host_tools.commands.app import app
 from host_tools.failure import Exit, Failure
 from host_tools.history import History
-from host_tools.history_file import Stored, Wanted, stored
+from host_tools.history_file import Stored, Wanted, refuse_unknown, stored
 from tests.history_samples import NOW, Reading, counter
 from tests.running import environment
 
@@ -322,6 +322,52 @@ def test_refusals(path, tmp_path):
     assert not missing.exists()
 
 
+def test_a_name_that_is_not_there_is_told_with_those_that_are(path, tmp_path):
+    out = tmp_path / "out.csv"
+    for choice, says, fix in (
+        (
+            ["--device", "dev-11", "-o", str(out)],
+            "no device 'dev-11'\nbecause: there are dev-1, dev-2",
+            "--device dev-1",
+        ),
+        (["--device", "\x1b[31m"], "because: there are ", "--device dev-"),
+        (["--device", "dev-1", "--sensor", "bme20"], "there is bme280", "--sensor bme280"),
+        (["--device", "dev-1", "--sensor", "bme280", "--quantity", "temp"], "there is temperature", "temperature"),
+    ):
+        refused = CliRunner().invoke(app, ["export", "--history", str(path), *choice]).exception
+        assert isinstance(refused, Failure) and says in str(refused) and fix in refused.try_, refused
+        assert refused.code == Exit.FAILED and "\x1b" not in str(refused)
+    assert not out.exists()
+
+
+def test_of_many_names_the_five_closest_are_told(tmp_path):
+    path = tmp_path / "h.sqlite"
+    with History(path) as kept:
+        for i in range(40):
+            kept.reading(NOW, Reading(i, f"pico-{i}"))
+    with pytest.raises(Failure) as refused:
+        refuse_unknown(path, Wanted("pico 39"))
+    assert refused.value.because.startswith("there are pico-39, ") and refused.value.because.count("pico-") == 5
+
+
+def test_a_try_again_is_told_while_it_waits(path, monkeypatch):
+    monkeypatch.setattr(influx, "_MOST_TRIES", 2)
+    done = CliRunner().invoke(app, ["export", "--history", str(path), "--influx", "http://127.0.0.1:1/write"])
+    assert done.exit_code == 1
+    assert "127.0.0.1:1: ConnectionRefusedError: [Errno 111] Connection refused; try 2 of 2 in " in done.stderr
+
+
+@pytest.mark.parametrize("use", [History, lambda path: list(stored(path, Wanted()))], ids=["dashboard", "export"])
+def test_a_foreign_file_is_not_to_be_moved(tmp_path, use):
+    path = tmp_path / "wifi.json"
+    path.write_text('{"password": "…"}' * 99)
+    path.chmod(0o644)
+    with pytest.raises(Failure) as refused:
+        use(path)
+    assert "mv " not in refused.value.try_ and "--history FILE" in refused.value.try_
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644  # nor is anything else done to it
+
+
 def endless(path: Path) -> None:
     with History(path) as kept:
         readings = counter()
@@ -439,9 +485,12 @@ def test_it_waits_and_tries_again(database, authority, token):
     handler, port = database
     handler.answers += [(429, {"Retry-After": "7"}), (500, {}), (0, {}), (204, {}), (503, {"Retry-After": "9999"})]
     pauses: list[float] = []
+    told: list[str] = []
     place = influx.target(f"https://127.0.0.1:{port}/api/v3/write_lp?db=iot", token, authority.cert_pem)
     lines = [f"rootlet,device=d value={i}.0 {i}\n" for i in range(60_000)]
-    assert influx.send(place, lines, pauses.append) == len(lines)
+    assert influx.send(place, lines, told.append, pauses.append) == len(lines)
+    assert len(told) == 4 and "HTTP 429" in told[0] and told[0].endswith("; try 2 of 8 in 7.0 s")
+    assert "try 4 of 8" in told[2] and "s3cret" not in "".join(told)
     assert pauses[0] == 7 and 0 <= pauses[1] <= 2 and 0 <= pauses[2] <= 4 and pauses[3:] == [60]
     bodies = [body for _, _, body in handler.requests]
     assert bodies[0] == bodies[1] == bodies[2] == bodies[3] and bodies[4] == bodies[5]
@@ -456,7 +505,7 @@ def test_what_a_server_refuses_is_told_once_and_without_the_token(database, auth
     for status in (400, 401, 404, 413, 302):
         handler.answers.append((status, {"Location": "http://127.0.0.1:1/"}))
         with pytest.raises(Failure) as refused:
-            influx.send(place, ["rootlet value=1.0 1\n"], pytest.fail)
+            influx.send(place, ["rootlet value=1.0 1\n"], pytest.fail, pytest.fail)
         assert f"HTTP {status} no: Token [hidden]" in refused.value.because
         assert "s3cret" not in str(refused.value) and "\x1b" not in str(refused.value)
     assert len(handler.requests) == 5
@@ -469,7 +518,7 @@ def test_a_server_that_does_not_get_well_is_given_up(database, authority):
     pauses: list[float] = []
     place = influx.target(f"https://127.0.0.1:{port}/write", None, authority.cert_pem)
     with pytest.raises(Failure, match="8 times"):
-        influx.send(place, ["rootlet value=1.0 1\n"], pauses.append)
+        influx.send(place, ["rootlet value=1.0 1\n"], print, pauses.append)
     assert len(handler.requests) == 8 and len(pauses) == 7
     assert "Authorization" not in handler.requests[0][1]
 
@@ -480,7 +529,7 @@ def test_a_server_of_another_ca_or_name_gets_nothing(path, database, authority, 
     for name, trusted in (("127.0.0.1", stranger.cert_pem), ("127.0.0.1", None), ("localhost", authority.cert_pem)):
         place = influx.target(f"https://{name}:{port}/api/v2/write", token, trusted)
         with pytest.raises(Failure) as refused:
-            influx.send(place, ["rootlet value=1.0 1\n"], pytest.fail)
+            influx.send(place, ["rootlet value=1.0 1\n"], pytest.fail, pytest.fail)
         assert refused.value.code == Exit.UNVERIFIED
     assert handler.requests == []
     url = f"https://127.0.0.1:{port}/api/v2/write"

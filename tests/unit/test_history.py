@@ -420,7 +420,42 @@ def test_events_alone_do_not_fill_the_disk_either(path):
     assert ask(path, "SELECT count(*) > 2000, max(time) FROM event") == [(1, (NOW - 1) * 1000)]
 
 
-def test_the_dashboards_writer_forgets_what_is_too_old(path):
+def test_a_flood_does_not_outrun_the_bound(path):
+    most, largest = 2_000_000, 0
+    with History(path, most_bytes=most) as kept:
+        now = time.time()
+        for i in range(40_000):
+            kept.reading(now, Reading("x" * 500, f"dev-{i % 7}", time=now - 40_000 + i))
+            if i % 2000 == 1999:
+                assert kept.flush()
+                largest = max(largest, path.stat().st_size)
+        wait_until(lambda: ask(path, "PRAGMA page_count")[0][0] * 4096 <= most)
+    assert largest < 2 * most + 2_500_000  # one batch may be on its way
+
+
+def test_a_clock_that_is_far_ahead_removes_nothing_by_age(path):
+    with History(path, keep_days=9999) as kept:
+        fill(kept, (Reading(i, f"dev-{i % 3}", time=NOW - i * DAY) for i in range(40)), at=NOW)
+        kept.event(NOW - 3 * DAY, Event("dev-1", "online", ""))
+    db = open_writer(path)
+    run_out(db, Sweep(30, 1 << 30), now=NOW + 3650 * DAY)
+    db.close()
+    assert sorted(values(path)) == list(range(31))
+    assert ask(path, "SELECT count(*) FROM event") == [(1,)]
+
+
+def test_a_clock_that_is_far_ahead_takes_no_more_for_the_size(path):
+    with History(path, keep_days=9999) as kept:
+        for start in range(0, 40_000, 10_000):
+            fill(kept, (Reading(i, time=NOW - 40_000 + i) for i in range(start, start + 10_000)), at=NOW)
+    db = open_writer(path)
+    run_out(db, Sweep(9999, 600_000), now=NOW + 3650 * DAY)
+    db.close()
+    assert len(values(path)) > 8000 and path.stat().st_size <= 600_000
+
+
+def test_the_dashboards_writer_forgets_what_is_too_old(path, monkeypatch):
+    monkeypatch.setattr(history_sweep, "_PAUSE_S", 0.05)
     with History(path, keep_days=1) as kept:
         fill(kept, [Reading(i, f"dev-{i}", time=NOW - i) for i in range(5000)] + [Reading(7, time=time.time())])
         wait_until(lambda: values(path) == [7])

@@ -122,7 +122,7 @@ export class Chart {
     const say = (n) => `${rough(n)} ${unit(this.#what.unit)}`.trim();
     const range = RANGES.find(([hours]) => hours === this.#hours)[2];
     const parts = [
-      `The last ${range}, ${many(points.length, "point")}:`,
+      `The last ${range}, ${many(points.length, "point")}, each for all values of its stretch of time:`,
       `least ${say(least[1])} (about ${moment(least[0], now)}),`,
       `most ${say(most[3])} (about ${moment(most[0], now)}),`,
       `mean ${say(mean)},`,

@@ -205,7 +205,7 @@ export class Device {
       ["Last connection took", ms],
       ["Its certificate", row.certDays > 0 ? `${draw.certWords(row.certDays)} left` : draw.certWords(row.certDays)],
       ["Signal", draw.signalWords(row.rssi)],
-      ["Outbox", draw.outboxWords(row.outbox)],
+      ["Outbox at the last status", draw.outboxWords(row.outbox)],
       ["Readings a minute", number(row.rate >= 10 ? Math.round(row.rate) : row.rate)],
       ["Readings missing", count(row.lost)],
     ]);
@@ -215,7 +215,7 @@ export class Device {
     pairs(this.running, [
       ["Firmware", row.version],
       ["Started because of", at("reset")],
-      ["Running for", up === null ? "" : span(up)],
+      [row.status === "online" ? "Running for" : "Had been running for", up === null ? "" : `${span(up)} at the last status`],
       ["Starts", at("boots")],
       ["Crashes", at("crashes")],
       ["Last error", [at("last_error.code"), at("last_error.fact")].filter(Boolean).join(": ")],
@@ -234,7 +234,7 @@ export class Device {
 }
 
 const rangeWords = (spark) =>
-  spark.length < 2 ? "" : `${rough(Math.min(...spark))} \u2026 ${rough(Math.max(...spark))} in ${many(spark.length, "value")}`;
+  spark.length < 2 ? "" : `${rough(Math.min(...spark))} \u2026 ${rough(Math.max(...spark))} in the last ${many(spark.length, "value")}`;
 
 function table(caption, names, body) {
   const head = el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, name)));

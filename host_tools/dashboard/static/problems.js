@@ -5,13 +5,19 @@ import { many } from "./words.js";
 const CERT_SOON_DAYS = 30;
 const WEAK_DBM = -80;
 
+// The default of mqtt.window: so many readings may be under way at the moment of a status, and say nothing.
+export const UNDER_WAY = 16;
+
+/** How many readings wait because they cannot go; null where nobody said. */
+export const backlog = (outbox) => (outbox?.depth == null ? null : outbox.depth > UNDER_WAY ? outbox.depth : 0);
+
 /** Problems of a row: [{level: 3 bad … 1 note, code, text, fact, fix, when, plain: the status says it already}]. */
 export function problems(row) {
   const found = [];
   const add = (level, code, text, fix = "", more = {}) => found.push({ level, code, text, fix, fact: "", when: null, plain: false, ...more });
   const days = row.certDays;
   if (row.trouble) add(3, row.trouble.code, row.trouble.what || row.trouble.fact, row.trouble.fix, row.trouble);
-  if (row.status === "offline") add(3, "offline", "It is offline.", "Look at its power and network; `rootlet logs` by cable.", { plain: true });
+  if (row.status === "offline") add(3, "offline", "Its connection to the broker has ended.", "Look at its power and network; `rootlet logs` by cable.", { plain: true });
   if (days !== null && days < 0) add(3, "certificate", `Its certificate ended ${many(-days, "day")} ago.`, "rootlet certs rotate");
   else if (days !== null && days < CERT_SOON_DAYS) {
     add(2, "certificate", `Its certificate ends in ${many(days, "day")}.`, "rootlet certs rotate");

@@ -1,7 +1,7 @@
 // One device in the list. Its elements are made once and then only changed.
 
 import { bdi, el, put, setAttribute, setText, show, svg } from "./dom.js";
-import { signal } from "./problems.js";
+import { backlog, signal, UNDER_WAY } from "./problems.js";
 import { drawSpark, makeSpark } from "./spark.js";
 import { ago, count, iso, many, NOTHING, span, unit, value, whole } from "./words.js";
 
@@ -49,10 +49,15 @@ export const certWords = (days) =>
   days === null ? NOTHING : days < 0 ? `ended ${many(-days, "day")} ago` : many(days, "day");
 
 export function outboxWords(outbox) {
-  if (!outbox || outbox.depth === null) return NOTHING;
+  const waiting = backlog(outbox);
+  if (waiting === null) return NOTHING;
   const dropped = outbox.dropped > 0 ? `, ${count(outbox.dropped)} dropped` : "";
-  return `${outbox.depth === 0 ? "empty" : `${count(outbox.depth)} waiting`}${dropped}`;
+  return `${waiting === 0 ? "no backlog" : `${count(waiting)} waiting`}${dropped}`;
 }
+
+/** What the words are about; null where there are none. */
+export const outboxTitle = (outbox) =>
+  backlog(outbox) === null ? null : `At the last status: ${many(outbox.depth, "reading")} not yet acknowledged; up to ${UNDER_WAY} may be under way.`;
 
 /** A problem's shape, by its level. */
 export function problemMark() {
@@ -149,6 +154,7 @@ export function drawRow(node, entry, now) {
   setText(parts.more, row.readings.length === 0 ? NOTHING : more > 0 ? `and ${count(more)} more` : "");
   setText(parts.cert, certWords(row.certDays));
   setText(parts.outbox, outboxWords(row.outbox));
+  setAttribute(parts.outbox, "title", outboxTitle(row.outbox));
   drawSignal(parts.bars, row.rssi);
   setText(parts.signal, row.rssi === null ? NOTHING : `${value(row.rssi)} dBm`);
   setAttribute(parts.signal, "title", row.rssi === null ? null : signal(row.rssi).word);

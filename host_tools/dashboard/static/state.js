@@ -1,7 +1,7 @@
 // Everything that is known of the devices, and in which order they are shown. No elements here.
 
 import * as clean from "./clean.js";
-import { problems, severity } from "./problems.js";
+import { backlog, problems, severity } from "./problems.js";
 import { value } from "./words.js";
 
 const MOST_DEVICES = 4000;
@@ -26,7 +26,10 @@ const KEYS = {
   status: ({ row }) => STATUS_ORDER[row.status],
   seen: ({ row }) => (row.seen === null ? null : -row.seen),
   cert: ({ row }) => row.certDays,
-  outbox: ({ row }) => (row.outbox?.depth == null ? null : -row.outbox.depth),
+  outbox: ({ row }) => {
+    const waiting = backlog(row.outbox);
+    return waiting === null ? null : -waiting;
+  },
   signal: ({ row }) => row.rssi,
 };
 
