@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import socket
 import ssl
 import threading
 import time
@@ -139,6 +140,9 @@ class Watcher:
                 "connect by a name in its certificate, and give the CA that issued it with --ca",
                 Exit.UNVERIFIED,
             ) from None
+        except socket.gaierror as e:
+            try_ = f"an address in place of the name, or a line for {self._host} in /etc/hosts"
+            raise Failure(f"no connection to {place}", f"this machine does not know the name ({e})", try_) from None
         except OSError as e:
             raise Failure(f"no connection to {place}", str(e), "rootlet broker --help") from None
         self._client.loop_start()
