@@ -1,7 +1,7 @@
 """The certificates that a device had before: they are good until they end, so a lost board takes them along.
 
-`issued/device-ID.crt.pem` is the present one. Each that it replaces is kept as `former/device-ID/SERIAL.crt.pem`, without
-its key, so that `rootlet ca revoke ID` can take all of them back.
+`issued/device-ID.crt.pem` is the present one. Each that it replaces is kept as
+`former/device-ID/SERIAL.crt.pem`, without its key, so that `rootlet ca revoke ID` can take all of them back.
 """
 
 from pathlib import Path

@@ -30,7 +30,7 @@ _BEGIN = b"-----BEGIN X509 CRL-----"
 
 @dataclass(frozen=True)
 class Revoked:
-    """A certificate that was taken back: name (its CN), serial number, reason, when, and how many former ones with it."""
+    """A certificate that was taken back: name (its CN), serial number, reason, when; how many former ones with it."""
 
     name: str
     serial: int

@@ -172,6 +172,7 @@ def test_a_rotation_and_the_next(lab: Lab) -> None:
         assert key.stat().st_mode & 0o777 == 0o600
         assert lab.on_board("device.key.der") == key.read_bytes()
         assert key.with_name(key.name + ".bak").exists()
+        assert len(list((lab.authority.directory / "former" / "device-dev-1").iterdir())) == 1
         assert not (lab.authority.directory / "rotations" / "dev-1").exists()
         # Roots and pins alone: the identity is carried over, by the board itself.
         roots = certs.embed([lab.authority.cert_pem], lab.folder / "new" / "trust_roots.py", int(time.time()))
