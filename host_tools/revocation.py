@@ -126,6 +126,11 @@ def revoke(authority: Authority, what: str, reason: str = "unspecified") -> Revo
     return Revoked(name, cert.serial_number, reason, now, len(new.keys() - {cert.serial_number}))
 
 
+def is_revoked(directory: Path, serial: int) -> bool:
+    """Whether the CA of this folder has taken the certificate with that serial number back."""
+    return (directory / "revoked" / f"{serial:x}.crt.pem").exists()
+
+
 def _still_good(certs: list[x509.Certificate], authority: Authority, now: datetime) -> list[x509.Certificate]:
     return [one for one in certs if one.not_valid_after_utc > now and _issued_by(one, authority.cert)]
 
