@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from host_tools import certinfo, handshakes, x509_names
+from host_tools import certinfo, former, handshakes, x509_names
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import CA_PRIVATE, PRIVATE, File, make_directory, write_all
 from host_tools.x509_build import (
@@ -189,7 +189,7 @@ class Authority:
             File(crt_pem, cert.public_bytes(Encoding.PEM)),
             File(crt_der, certinfo.der(cert)),
         ]
-        write_all(files, force=force)
+        write_all([*(former.kept(crt_pem) if force else ()), *files], force=force)
         return Issued(kind, name, cert, crt_pem, crt_der, key_pem, key_der, tuple(notes))
 
     def _sign(

@@ -308,10 +308,11 @@ def certificates(found: Setup) -> Iterator[Row]:
                 yield Row("problem", "certificate", f"{_short(found, path)}: the CA that is here did not issue it",
                           _renewal(found, path))  # fmt: skip
     for device in found.devices:
-        yield from _provisioned(device)
+        yield from _provisioned(device, found.ca_dir)
 
 
-def _provisioned(device: Device) -> Iterator[Row]:
+def _provisioned(device: Device, ca_dir: Path) -> Iterator[Row]:
+    from host_tools import certinfo, revocation
     from host_tools.deploy import check_identity
 
     if device.out is None or not _has_certificate(device):
@@ -323,6 +324,9 @@ def _provisioned(device: Device) -> Iterator[Row]:
     try:
         check_identity(cert, key)
         yield Row("ok", "identity", f"{device.id}: the key is the certificate's")
+        if revocation.is_revoked(ca_dir, certinfo.read_certificates(cert)[0].serial_number):
+            yield Row("problem", "identity", f"{device.id}: its certificate is revoked",
+                      f"rootlet provision {device.id}, which makes another")  # fmt: skip
     except Failure as failure:
         yield Row("problem", "identity", f"{device.id}: {failure.what}; {failure.because}",
                   f"rootlet provision {device.id}")  # fmt: skip

@@ -215,6 +215,17 @@ def _whole(text: str) -> Iterator[Found]:
                 yield from _alert(number, plain)
 
 
+def _part(text: str) -> Iterator[Found]:
+    """The query as a part of one of the texts: three words or more of it, as one types what one has read."""
+    words_ = text.strip().strip("`'\"(),:…. ").split()
+    if not 3 <= len(words_) <= 40:
+        return
+    wanted = re.compile(_pattern(" ".join(words_)), re.IGNORECASE)
+    for row in TEXTS:
+        if wanted.search(row.text):
+            yield from _spread(row.codes, Found("", row.text, row.note, score=60))
+
+
 def find(text: str) -> list[Found]:
     """What is recognised in a text, best first, each code once.
 
@@ -224,7 +235,7 @@ def find(text: str) -> list[Found]:
     if len(text) > LARGEST:
         because = f"it has {len(text)} characters, {LARGEST} are read"
         raise Failure("the text is too long", because, "paste the last lines only", Exit.USAGE)
-    found = list(_whole(text)) or list(_within(text))
+    found = list(_whole(text)) or list(_within(text)) or list(_part(text))
     # A text inside a longer one that was recognised says nothing of its own.
     spans = {row.span for row in found}
     found = [row for row in found if not any(_inside(row.span, span) for span in spans)]

@@ -86,7 +86,7 @@ PICTURES = (
         "On a line of time: the build of the firmware is the floor; the certificate is valid from its start to its "
         "end; a clock before the floor is refused, a clock after the end makes the certificate look expired.",
         boxes=(
-            Box(20, 40, 150, ("1970 or 2000", "after power-up", "no connection"), "bad"),
+            Box(20, 40, 150, ("1970 to 2021", "after power-up", "no connection"), "bad"),
             Box(200, 40, 150, ("floor", "build, or newest", "start of a chain"), "key"),
             Box(380, 40, 170, ("certificate valid", "clock set by SNTP", "connection")),
             Box(580, 40, 150, ("after its end", "CERT_EXPIRED", "no connection"), "bad"),

@@ -30,7 +30,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from host_tools import ca, certinfo, certs, psk, revocation, root_store, update_keys
+from host_tools import ca, certinfo, certs, former, psk, revocation, root_store, update_keys
 from host_tools.failure import Exit, Failure
 from host_tools.project import BOARD_CERT, BOARD_KEY, BOARD_PSK, Device, Project, Trust
 from host_tools.project_secrets import FILE as SECRETS_FILE
@@ -422,6 +422,7 @@ def _valid_from(authority: ca.Authority, device: str, cert_der: bytes, key_der: 
         and isinstance(key, PrivateKey)
         and key.public_key() == cert.public_key()
         and cert.not_valid_after_utc > datetime.now(UTC)
+        and not revocation.is_revoked(authority.directory, cert.serial_number)
     )
     return cert.not_valid_before_utc if good else None
 
@@ -475,10 +476,10 @@ def _publish(site: _Site, device: str, cert_der: bytes) -> None:
     except FileNotFoundError:
         make_directory(folder)
     for ending in ("crt.der", "key.der", "key.pem"):
-        former = folder / f"device-{device}.{ending}"
-        if former.exists():
-            os.replace(former, f"{former}.bak")
-    write_all([File(shown, pem)], force=True)
+        old = folder / f"device-{device}.{ending}"
+        if old.exists():
+            os.replace(old, f"{old}.bak")
+    write_all([*former.kept(shown), File(shown, pem)], force=True)
 
 
 def rows(project: Project) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from host_tools import certinfo
+from host_tools import certinfo, former
 from host_tools.ca import CRL_FILE, Authority, ca_certificate, find
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import File, make_directory, write_all
@@ -30,12 +30,13 @@ _BEGIN = b"-----BEGIN X509 CRL-----"
 
 @dataclass(frozen=True)
 class Revoked:
-    """A certificate that was taken back: name (its CN), serial number, reason and when."""
+    """A certificate that was taken back: name (its CN), serial number, reason, when; how many former ones with it."""
 
     name: str
     serial: int
     reason: str
     when: datetime
+    more: int = 0
 
 
 def crl_file(directory: Path) -> Path:
@@ -90,16 +91,17 @@ def common_name(cert: x509.Certificate) -> str:
 
 
 def revoke(authority: Authority, what: str, reason: str = "unspecified") -> Revoked:
-    """Put a certificate onto the CA's list.
+    """Put a certificate onto the CA's list; of a device that is named by its id, those it had before, too.
 
-    Args: what: a name as `find` takes it, or a file. reason: a key of REASONS.
+    Args: what: a name as `find` takes it, or a file, which stands for itself alone. reason: a key of REASONS.
     Raises: Failure where it is not the CA's, is the CA itself, or is on the list already.
     """
     if reason not in REASONS:
         raise Failure(
             f"{reason[:40]!r} is no reason", f"it is one of {', '.join(REASONS)}", "--reason superseded", Exit.USAGE
         )
-    cert = certinfo.read_certificates(Path(find(what, authority.directory)[0]["file"]))[0]
+    file = Path(find(what, authority.directory)[0]["file"])
+    cert = certinfo.read_certificates(file)[0]
     name = common_name(cert) or what
     if cert.serial_number == authority.cert.serial_number or not _issued_by(cert, authority.cert):
         because = "a CA cannot revoke itself" if cert == authority.cert else "another CA has issued it"
@@ -107,18 +109,30 @@ def revoke(authority: Authority, what: str, reason: str = "unspecified") -> Revo
     now = datetime.now(UTC).replace(microsecond=0)
     path = crl_file(authority.directory)
     before = entries(authority.directory)
-    if any(line.serial_number == cert.serial_number for line in before):
+    known = {line.serial_number for line in before}
+    certs = [cert, *([] if Path(what).is_file() else _still_good(former.of(file), authority, now))]
+    new = {one.serial_number: one for one in certs if one.serial_number not in known}
+    if not new:
         raise Failure(
             f"{name} is revoked already", f"serial number {cert.serial_number:x}", "rootlet ca list", Exit.USAGE
         )
     folder = authority.directory / "revoked"
     make_directory(folder)
     files = [
-        File(folder / f"{cert.serial_number:x}.crt.pem", cert.public_bytes(Encoding.PEM)),
-        File(path, signed(authority, [*before, entry(cert.serial_number, now, reason)])),
+        *(File(folder / f"{serial:x}.crt.pem", one.public_bytes(Encoding.PEM)) for serial, one in new.items()),
+        File(path, signed(authority, [*before, *(entry(serial, now, reason) for serial in new)])),
     ]
     write_all(files, force=True, keep_backup=False)
-    return Revoked(name, cert.serial_number, reason, now)
+    return Revoked(name, cert.serial_number, reason, now, len(new.keys() - {cert.serial_number}))
+
+
+def is_revoked(directory: Path, serial: int) -> bool:
+    """Whether the CA of this folder has taken the certificate with that serial number back."""
+    return (directory / "revoked" / f"{serial:x}.crt.pem").exists()
+
+
+def _still_good(certs: list[x509.Certificate], authority: Authority, now: datetime) -> list[x509.Certificate]:
+    return [one for one in certs if one.not_valid_after_utc > now and _issued_by(one, authority.cert)]
 
 
 def _issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from host_tools import certs, deploy, root_store
+from host_tools import certs, deploy, former, root_store
 from host_tools.ca import Authority, Issued
 from host_tools.failure import Exit, Failure
 from host_tools.safe_write import PRIVATE, PUBLIC, File, make_directory, write_all
@@ -370,11 +370,13 @@ def keep(rotation: _Rotation) -> None:
         target = folder / path.name
         data = path.read_bytes()
         if not target.is_file() or target.read_bytes() != data:
+            if path.name.endswith(".crt.pem"):
+                files = [*former.kept(target), *files]
             files.append(File(target, data, PRIVATE if ".key." in path.name else PUBLIC))
     if files:
         write_all(files, force=True)
     _unstage(rotation)
-    rotation.say(f"kept in {folder}; the former certificate stays valid until it expires: nothing can be revoked")
+    rotation.say(f"kept in {folder}; the former certificate stays valid until it expires or is revoked")
 
 
 Step = Callable[[_Rotation], None]

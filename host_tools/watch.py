@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import socket
 import ssl
 import threading
 import time
@@ -152,6 +153,9 @@ class Watcher:
         except ssl.SSLError as e:
             because = f"{CLOSED} ({e.reason or e})" if "ALERT" in str(e.reason) else str(e)
             raise Failure(f"{place} does not let us watch", because, _USUALLY) from None
+        except socket.gaierror as e:
+            try_ = f"an address in place of the name, or a line for {self._host} in /etc/hosts"
+            raise Failure(f"no connection to {place}", f"this machine does not know the name ({e})", try_) from None
         except OSError as e:
             fix = "start it: rootlet broker" if isinstance(e, ConnectionRefusedError) else "rootlet doctor"
             raise Failure(f"no connection to {place}", str(e), fix) from None

@@ -39,7 +39,9 @@ def scan(
 ) -> None:
     """Listen for Bluetooth LE sensors with a board, and print what to put into rootlet.toml.
 
-    The board's program is stopped for it, and restarted. Example: rootlet ble scan --active --seconds 20
+    The board's program is stopped for it, and restarted.
+
+    Example: rootlet ble scan --active --seconds 20
 
     Exit code: 0 it has listened (even if nothing was heard), 1 it could not, 3 there is no board.
     """

@@ -187,6 +187,7 @@ def revoke(
 ) -> None:
     """Take a certificate back: it goes onto the CA's signed list, which `rootlet broker` gives to its broker.
 
+    With an id, the certificates that the device had before go onto it, too; with a file, that one alone.
     A broker that runs has to be started again; elsewhere, copy the list there first. Nothing takes this back.
 
     Example: rootlet ca revoke pico-1 --reason key-compromise
@@ -196,6 +197,8 @@ def revoke(
     made = revocation.revoke(_authority(directory, passphrase_file), what, reason)
     path = revocation.crl_file(directory)
     typer.echo(f"revoked      {made.name}, serial number {made.serial:x} ({made.reason})")
+    if made.more:
+        typer.echo(f"             and {made.more} former certificate{'s' * (made.more > 1)} of it, which had not ended")
     typer.echo(f"file         {path} ({len(revocation.serials(path))} certificates; as long as the CA lives)")
     typer.echo("next         start the broker again: rootlet broker")
     typer.echo(

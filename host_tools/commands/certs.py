@@ -119,6 +119,7 @@ def store(
     The board looks up the one root that a server needs. Copy it by `rootlet deploy --roots FILE`.
 
     Example: rootlet certs store -o build/roots.bin
+
     Example: rootlet certs store --root 'ISRG Root' --host api.example.com --max-bytes 8000 -o build/roots.bin
     """
     from host_tools import root_store

@@ -53,6 +53,7 @@ def deploy(
     In a project its devices are deployed as provisioned; elsewhere, what the options give.
 
     Example: rootlet deploy
+
     Example: rootlet deploy --board pico_w --config config.json --trust build/trust_roots.py
     """
     from dataclasses import replace

@@ -24,7 +24,9 @@ def doctor(
 ) -> None:
     """Check this machine, the folder's project and certificates, its broker and a board; say what to do.
 
-    Without --network nothing leaves this machine; without --ask no board is disturbed. Example: rootlet doctor --ask
+    Without --network nothing leaves this machine; without --ask no board is disturbed.
+
+    Example: rootlet doctor --ask
 
     Exit code: 0 no problem, 1 there is one, 2 several boards to ask and none named, 3 no board to ask.
     """

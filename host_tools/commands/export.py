@@ -60,6 +60,7 @@ def export(
     """Export readings from the dashboard's history, also while it runs.
 
     Example: rootlet export --since 24h --format parquet -o readings.parquet
+
     Example: rootlet export --influx "https://influx.lan:8086/api/v2/write?org=home&bucket=iot" --token-file token
     """
     from host_tools import export as exporting

@@ -36,6 +36,7 @@ def provision(
     May be repeated, and stopped at any moment: what is complete and valid is kept.
 
     Example: rootlet provision --all
+
     Example: rootlet provision --csv fleet.csv --jobs 4
     """
     from host_tools import ca, project

@@ -49,7 +49,9 @@ def sim(
     """Run a virtual board: real MicroPython on a serial port of its own, for mpremote. With --count, a fleet.
 
     Example: rootlet sim --board pico_w --fs build/sim --script wifi.json
+
     Example: rootlet sim --script wifi.json --time 12300
+
     Example: rootlet sim --count 1000 --real 1 --seconds 60
 
     The script, every part optional:

@@ -42,6 +42,10 @@ def watch(
 ) -> None:
     """Show what arrives at a broker, whose certificate is always verified: a live table on a terminal, else lines.
 
+    In a project's folder broker, CA and certificate are found by themselves.
+
+    Example: rootlet watch
+
     Example: rootlet watch localhost:8883 --ca ca-data/ca.crt.pem --cert observer.crt.pem --key observer.key.pem
     """
     from host_tools import masking, ports, readings

@@ -1,6 +1,6 @@
 """EMQX 5: its configuration for one machine or a cluster, as files. Rootlet's tests have never run it.
 
-EMQX is in no package registry that the tests install from, so what is written here is checked for its form and against
+EMQX is in no package that the tests install, so what is written here is checked for its form and against
 the documentation only: `rootlet broker --check` asks it for every promise. Sources, below
 https://docs.emqx.com/en/emqx/latest/: configuration/configuration.html (HOCON), configuration/listener.html and
 network/emqx-mqtt-tls.html (listeners.ssl), access-control/authn/x509.html (peer_cert_as_username),

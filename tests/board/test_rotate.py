@@ -167,11 +167,12 @@ def test_a_rotation_and_the_next(lab: Lab) -> None:
         assert lab.on_board("device.crt.der") == second
         board.wait_for("slots: using slot a", since=at)
         assert [line.split()[1] for line in lines if line[:2] in {f"{i}/" for i in range(1, 9)}] == STEPS
-        assert any("nothing can be revoked" in line for line in lines)
+        assert any("until it expires or is revoked" in line for line in lines)
         key = lab.device.key_der
         assert key.stat().st_mode & 0o777 == 0o600
         assert lab.on_board("device.key.der") == key.read_bytes()
         assert key.with_name(key.name + ".bak").exists()
+        assert len(list((lab.authority.directory / "former" / "device-dev-1").iterdir())) == 1
         assert not (lab.authority.directory / "rotations" / "dev-1").exists()
         # Roots and pins alone: the identity is carried over, by the board itself.
         roots = certs.embed([lab.authority.cert_pem], lab.folder / "new" / "trust_roots.py", int(time.time()))

@@ -226,6 +226,19 @@ def test_what_the_ca_issued_before_is_taken(folder: Path) -> None:
     assert "kept" in good(folder, "provision")
 
 
+def test_a_revoked_certificate_is_not_given_again(folder: Path) -> None:
+    add(folder, "pico-1")
+    good(folder, "ca", "init")
+    good(folder, "ca", "issue", "device", "pico-1")
+    good(folder, "provision")
+    out = folder / "build" / "devices" / "pico-1" / "device.crt.der"
+    before = out.read_bytes()
+    good(folder, "ca", "revoke", "pico-1")
+    assert "renewed      pico-1" in good(folder, "provision") and out.read_bytes() != before
+    assert "revoked" not in next(line for line in good(folder, "ca", "list").splitlines() if " pico-1 " in line)
+    assert "kept" in good(folder, "provision")
+
+
 def test_shared_keys_passwords_and_public_roots(folder: Path) -> None:
     add(folder, "s", more='broker = "shared"\n')
     add(folder, "p", more='broker = "hired"\ntrust = { own_ca = false, public_roots = ["ISRG Root"] }\n')

@@ -1,6 +1,7 @@
 """The error catalogue in its two halves, the tables of others' errors, and what `rootlet explain` makes of them."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -170,6 +171,13 @@ def test_several_matches_best_first() -> None:
     assert "MicroPython does not say which alert came" in text
 
 
+def readme_rows() -> list[str]:
+    """The first cells of the README's table of frequent texts."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    table = readme.partition("| the text says |")[2].partition("\n\n")[0]
+    return [line.split(" | ")[0] for line in table.splitlines()[2:]]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -183,6 +191,18 @@ def test_no_guess(text: str) -> None:
     with pytest.raises(Failure) as e:
         explain(text)
     assert e.value.code == Exit.USAGE
+
+
+@pytest.mark.parametrize("row", readme_rows())
+def test_each_text_of_the_readmes_table_is_known(row: str) -> None:
+    for text in re.findall(r"`([^`]+)`", row):
+        assert find(text), text
+
+
+def test_a_part_of_a_text_is_recognised() -> None:
+    assert find("does not match with the expected CN")[0].code == "CERT_NAME"
+    assert find("`validity has\n expired`")[0].code == "CERT_EXPIRED"
+    assert find("has expired") == find("idity has exp") == []
 
 
 def test_codes_spelt_alike_are_suggested() -> None:

@@ -36,6 +36,30 @@ def test_what_is_revoked_leaves_the_list_of_devices(authority: ca.Authority) -> 
     assert revocation.listed(folder) == ("pico-2",)
 
 
+def test_with_an_id_the_former_certificates_go_too(authority: ca.Authority) -> None:
+    """A board that was renewed has the former key and certificate on its flash still, and they have not ended."""
+    issued = authority.directory / "issued" / "device-pico-1.crt.pem"
+    serials = [x509.load_pem_x509_certificate(issued.read_bytes()).serial_number]
+    for _ in range(2):  # the first one is no .bak any more
+        serials.append(authority.issue_device("pico-1", force=True).cert.serial_number)
+    authority.issue_device("pico-1-b")
+    authority.issue_device("pico-1-b", force=True)
+    with pytest.raises(Failure, match="no certificate"):
+        revocation.revoke(authority, "pico")
+    assert revocation.revoke(authority, "pico-1").more == 2
+    assert revocation.serials(revocation.crl_file(authority.directory)) == set(serials)
+    assert {one.name for one in revocation.revoked(authority.directory)} == {"pico-1"}
+    with pytest.raises(Failure, match="revoked already"):
+        revocation.revoke(authority, "pico-1")
+
+
+def test_with_a_file_that_certificate_alone_goes(authority: ca.Authority) -> None:
+    issued = authority.issue_device("pico-1", force=True)
+    assert revocation.revoke(authority, str(issued.cert_pem)).more == 0
+    assert len(revocation.revoked(authority.directory)) == 1
+    assert revocation.revoke(authority, "pico-1").more == 1, "the former one is still good"
+
+
 def test_the_list_is_signed_numbered_and_good_as_long_as_the_ca(authority: ca.Authority) -> None:
     for number, name in enumerate(("pico-1", "pico-2"), 1):
         revocation.revoke(authority, name)
