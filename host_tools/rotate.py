@@ -365,7 +365,7 @@ def keep(rotation: _Rotation) -> None:
         return
     folder = rotation.request.directory / "issued"
     make_directory(folder)
-    files = []
+    files: list[File] = []
     for path in sorted((rotation.staging / "issued").glob("device-*")):
         target = folder / path.name
         data = path.read_bytes()
