@@ -71,7 +71,10 @@ class Stream:
     def _await(self, flag, deadline):
         self._poller.modify(self._raw, flag)
         if not wait(self._poller, deadline):
-            raise RootletError("NET_TIMEOUT", "%s, nothing within the time allowed" % self.host)
+            raise self._late()
+
+    def _late(self):
+        return RootletError("NET_TIMEOUT", "%s, nothing within the time allowed" % self.host)
 
     def write(self, data, size=None):
         """Write all of data (or its first `size` bytes). Raises RootletError NET_TIMEOUT, NET_CLOSED."""
@@ -124,6 +127,9 @@ class Stream:
             buf[:size] = self._view[self._pos : self._pos + size]
             self._pos += size
             return size
+        limit = self.limit
+        if limit and not limit.left():  # where something is always there, nothing below waits
+            raise self._late()
         while True:
             n = self._fill(buf)
             if n is not None:
