@@ -215,6 +215,8 @@ def answers(root, folder, other_port):
         "drips the head": ("HTTP_TIMEOUT", says(head + b"X: ", "drip")),
         "ends mid-body": ("HTTP_TRUNCATED", says(head + b"Content-Length: 5\r\n\r\nhel")),
         "cut mid-chunk": ("HTTP_TRUNCATED", says(head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "cut")),
+        "ends without a size": (None, says(head + b"\r\nhello")),
+        "cut without a size": ("HTTP_TRUNCATED", says(head + b"\r\nhel", "cut")),
         "no HTTP": ("HTTP_RESPONSE", says(b"220 mail.example ESMTP\r\n")),
         "announces too much": ("HTTP_TOO_LARGE", says(head + b"Content-Length: 4000000\r\n\r\n", "stall")),
         "sends too much": (
