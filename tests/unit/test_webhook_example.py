@@ -38,9 +38,12 @@ def hook(program: dict[str, Any]) -> Any:
     return made
 
 
-@pytest.mark.parametrize(("status", "gone", "good"), [(200, [7], True), (400, [7], True), (503, [], True), (401, [], False)])  # fmt: skip
+CASES = [(200, [7], True), (400, [7], True), (503, [], True), (401, [], False)]
+
+
+@pytest.mark.parametrize(("status", "gone", "good"), CASES)
 def test_a_refused_signature_loses_no_reading(
-    program: dict[str, Any], monkeypatch: pytest.MonkeyPatch, status: int, gone: list[int], good: bool
+    program: dict[str, Any], status: int, gone: list[int], good: bool
 ) -> None:
     @contextmanager
     def post(*_: Any, **__: Any) -> Any:
@@ -57,7 +60,7 @@ def test_a_refused_signature_loses_no_reading(
     assert (made.gone, made.clock.good) == (gone, good)
 
 
-def test_the_time_is_asked_for_again_and_again(program: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_is_asked_for_again_and_again(program: dict[str, Any]) -> None:
     made = hook(program)
     made.wlan = 1
     program["wifi"] = SimpleNamespace(address=lambda _: "192.0.2.7")
