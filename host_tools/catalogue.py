@@ -409,7 +409,11 @@ ENTRIES = {
     ),
     "HTTP_TRUNCATED": Entry(
         "http",
-        ("The server failed while it sent the page.", "The server announces a wrong Content-Length."),
+        (
+            "The server failed while it sent the page.",
+            "The server announces a wrong Content-Length.",
+            "The server says no size and ends TCP without ending TLS (close_notify): it is to send Content-Length.",
+        ),
         "https://api.example/, 8192 bytes of body so far",
         "A page that ends early is never handed over as whole: who could cut the connection could else shorten it unseen.",
     ),

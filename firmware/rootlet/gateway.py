@@ -373,6 +373,11 @@ async def main(settings, hardware, failed=None, wlan=None):
         gateway = Gateway(settings, hardware, wlan)
     except RootletError as e:
         log("error", e)
+        try:
+            if wlan:
+                wlan.active(False)
+        except (OSError, RuntimeError):  # the program ends either way
+            pass
         return
     if failed and gateway.remote:
         gateway.remote.failed(failed[0], "update", failed[1])

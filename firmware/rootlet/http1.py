@@ -50,9 +50,12 @@ class Parser:
             pos = self._state(self, data, pos, size)
         return self._out
 
-    def eof(self):
-        """The connection has ended. Raises BadResponse where the response is not complete."""
-        if self._ends_by_close:
+    def eof(self, cut=False):
+        """The connection has ended. Raises BadResponse where the response is not complete.
+
+        Args: cut: by TCP alone, which anybody on the way can do (RFC 9112 section 9.8).
+        """
+        if self._ends_by_close and not cut:
             self.done = True
         if not self.done:
             raise BadResponse("ended too early")

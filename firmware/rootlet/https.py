@@ -51,7 +51,7 @@ class Response:
             n = self.stream.readinto(buf)
             if n:
                 return parser.feed(buf, n)
-            parser.eof()
+            parser.eof(self.stream.cut)
             return 0
         except RootletError as e:
             self.close()

@@ -4,7 +4,7 @@ import gc
 import os
 import time
 
-from . import board, slots, trees
+from . import board, slots, trees, watchdog
 from .errors import RootletError, unload
 
 
@@ -52,6 +52,8 @@ async def main():
         pass  # no update was asked for
     from . import wifi
 
+    watchdog.start(checked["watchdog_s"], hardware)  # before the radio's driver, which may hang
+    watchdog.feed()
     wlan = wifi.begin(checked["wifi"], hardware)  # it takes seconds, in which all the rest is loaded
     from . import gateway
 

@@ -22,13 +22,16 @@ class Guard(io.IOBase):
     def __init__(self, raw, deadline):
         self.raw = raw
         self.deadline = deadline
+        self.ended = False  # TCP has ended, and TLS was still reading
 
     def readinto(self, buf):
         deadline = self.deadline
         if deadline and not deadline.left():
             return None
         try:
-            return self.raw.readinto(buf)
+            n = self.raw.readinto(buf)
+            self.ended = n == 0
+            return n
         except OSError as e:
             return -e.args[0]
 
@@ -47,7 +50,8 @@ class Stream:
 
     Attributes: host; chain (names, root first); version and cipher (text); timeout_ms for each read or write;
     since, the newest start of a certificate of the chain (Unix seconds, 0 where there was none);
-    limit, a Deadline for all of them together in the place of timeout_ms, or None.
+    limit, a Deadline for all of them together in the place of timeout_ms, or None; cut, whether it has ended without
+    close_notify.
     """
 
     def __init__(self, raw, sock, host, timeout_ms):
@@ -60,7 +64,8 @@ class Stream:
         self._view = memoryview(self._buf)
         self._pos = 0
         self._end = 0
-        self._eof = False
+        self._eof = self.cut = False
+        self.guard = None
         self.host = host
         self.timeout_ms = timeout_ms
         self.limit = None
@@ -71,7 +76,10 @@ class Stream:
     def _await(self, flag, deadline):
         self._poller.modify(self._raw, flag)
         if not wait(self._poller, deadline):
-            raise RootletError("NET_TIMEOUT", "%s, nothing within the time allowed" % self.host)
+            raise self._late()
+
+    def _late(self):
+        return RootletError("NET_TIMEOUT", "%s, nothing within the time allowed" % self.host)
 
     def write(self, data, size=None):
         """Write all of data (or its first `size` bytes). Raises RootletError NET_TIMEOUT, NET_CLOSED."""
@@ -107,10 +115,13 @@ class Stream:
         except OSError as e:
             if e.args and e.args[0] in (_CONN_EOF, _CLOSE_NOTIFY):
                 n = 0
+                self.cut = e.args[0] == _CONN_EOF
             else:
                 raise _broken(e, self.host) from None
         if n == 0:
             self._eof = True
+            if self.guard and self.guard.ended:  # MicroPython says 0 to both
+                self.cut = True
         return n
 
     def readinto(self, buf, deadline=None):
@@ -124,6 +135,9 @@ class Stream:
             buf[:size] = self._view[self._pos : self._pos + size]
             self._pos += size
             return size
+        limit = self.limit
+        if limit and not limit.left():  # where something is always there, nothing below waits
+            raise self._late()
         while True:
             n = self._fill(buf)
             if n is not None:

@@ -152,11 +152,10 @@ def _peek(addresses, host, port, trust, now, deadline):
         _handshake(sock, raw, b"\0", deadline)
         raise RootletError("TLS_FAILED", "the server's certificate was not presented")
     except (OSError, ValueError, MemoryError, RootletError) as e:
+        close(sock, raw)  # first: to explain it takes memory
         if peek.fault or not peek.leaf_seen:
             raise explain(e, peek) from None
         return peek
-    finally:
-        close(sock, raw)
 
 
 def _open(addresses, host, port, hello, trust, roots, now, deadline, timeout_ms):
@@ -177,6 +176,7 @@ def _open(addresses, host, port, hello, trust, roots, now, deadline, timeout_ms)
         elif not judge.leaf_seen:
             raise RootletError("TLS_FAILED", "the server's certificate was not presented for judgement")
         stream = Stream(raw, sock, host, timeout_ms)
+        stream.guard = guard
         stream.chain = judge.chain
         stream.since = judge.since
         stream.cipher, stream.version = sock.cipher()

@@ -15,13 +15,15 @@ _off = None
 def start(seconds, board):
     """Reset the board where somebody is silent for longer than was announced, and `seconds` more. 0: never.
 
+    Called again while it runs it does nothing.
+
     Where the hardware's longest time is shorter (rp2), a timer feeds it as long as all are in time: the program may
     then block for longer (a DNS query), and a program that is dead still lets the hardware bite.
 
     Args: board: the board file; its "watchdog" row has longest_ms, and what switches it off: [address, value].
     """
     global _limit, _wdt, _timer, _off
-    if not seconds:
+    if not seconds or _wdt:
         return
     import machine
 

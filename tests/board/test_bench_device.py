@@ -2,7 +2,12 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +72,26 @@ def test_a_board_is_measured_and_left_as_it_was(
     place = data["place"]
     assert (place["board"], place["virtual"], place["hz"]) == ("pico_w", False, 125_000_000)
     assert "Pico W" in place["machine"]
+    assert content(tmp_path / "flash") == before
+    board.wait_for("main runs", timeout_s=10)
+
+
+@pytest.mark.parametrize("seen", ["rootlet", "bench.json"])
+def test_ctrl_c_in_the_middle_leaves_the_board_as_it_was(board: VirtualBoard, tmp_path: Path, seen: str) -> None:
+    """While files are copied, and while it measures: the terminal tells mpremote, too."""
+    before = content(tmp_path / "flash")
+    arguments = ["bench", "--device", board.port, "--address", "localhost", "--group", "roots", "--quick"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "host_tools", *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while not (tmp_path / "flash" / FOLDER / seen).exists():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode
     assert content(tmp_path / "flash") == before
     board.wait_for("main runs", timeout_s=10)
 

@@ -61,6 +61,10 @@ def test_the_full_form_covers_what_is_promised() -> None:
     for window in (1, 4, 16, 64):
         assert ("publish, by window", f"window of {window}: rootlet") in names
     assert all(any(other["name"] == row.get("to", row["name"]) for other in rows) for row in rows)
+    # Of the outbox each way promises something, also the slowest.
+    ways = [row for row in rows if row["group"] == "publish, through the outbox" and "to" in row]
+    assert len(ways) == 3
+    assert all(row["promised"] for row in ways)
 
 
 def test_a_result_has_its_place_and_versions() -> None:

@@ -215,6 +215,8 @@ def answers(root, folder, other_port):
         "drips the head": ("HTTP_TIMEOUT", says(head + b"X: ", "drip")),
         "ends mid-body": ("HTTP_TRUNCATED", says(head + b"Content-Length: 5\r\n\r\nhel")),
         "cut mid-chunk": ("HTTP_TRUNCATED", says(head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "cut")),
+        "ends without a size": (None, says(head + b"\r\nhello")),
+        "cut without a size": ("HTTP_TRUNCATED", says(head + b"\r\nhel", "cut")),
         "no HTTP": ("HTTP_RESPONSE", says(b"220 mail.example ESMTP\r\n")),
         "announces too much": ("HTTP_TOO_LARGE", says(head + b"Content-Length: 4000000\r\n\r\n", "stall")),
         "sends too much": (
@@ -327,3 +329,20 @@ def test_openssl_agrees_that_the_good_server_is_good(folder, root):
         timeout=30,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_a_body_that_keeps_coming_is_ended_by_its_deadline(interpreter, folder, root):
+    """Little body, much between: there is always something to read, so that nothing ever waits."""
+
+    def pours(tls, ending):
+        tls.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not ending.is_set():
+                tls.sendall((b"1;" + b"x" * 900 + b"\r\ny\r\n") * 100)
+
+    context = hostile.tls_context(*write(folder, "pours", certificate("a", root, dns=("localhost",))))
+    with hostile.serve(hostile.over_tls(context, pours)) as port:
+        [result] = ask(interpreter, folder, [f"https://localhost:{port}/"], max_bytes=1 << 18, discard=True)
+    assert result.get("code") == "HTTP_TIMEOUT", result
+    assert result["ms"] < TIMEOUT_MS + 1000

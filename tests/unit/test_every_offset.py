@@ -190,29 +190,59 @@ CHUNKED = (
 )
 
 
-def get(monkeypatch, incoming, stalls=False):
+def by_readinto(page):
+    """Into two bytes at a time, so that pieces end everywhere."""
+    buf = bytearray(2)
+    body = b""
+    while n := page.readinto(buf):
+        body += buf[:n]
+    return body
+
+
+WAYS = [
+    lambda page: page.read(),
+    by_readinto,
+    lambda page: b"".join(bytes(piece) for piece in page),
+    lambda page: b"".join(iter(lambda: bytes(page.read(3)), b"")),
+]
+
+
+def get(monkeypatch, incoming, stalls=False, way=WAYS[0]):
     """(code of the error, or None; body)"""
     wire = FakeSocket([piece for piece in incoming if piece != b""], stalls=stalls)
     monkeypatch.setattr(tls, "connect", lambda host, port, hello, trust, timeout: Stream(wire, wire, host, timeout))
     try:
         with https.get(URL, Trust([], lambda: 1795239001), timeout_ms=3 if stalls else 20000) as page:
             assert page.status == 200
-            return None, page.read()
+            return None, way(page)
     except RootletError as e:
         return e.code, b""
     finally:
         assert wire.closed
 
 
+@pytest.mark.parametrize("way", WAYS, ids=["read", "readinto", "iterated", "read(3)"])
 @pytest.mark.parametrize("response", [COUNTED, CHUNKED], ids=["counted", "chunked"])
-def test_http_at_every_byte(monkeypatch, response):
+def test_http_at_every_byte(monkeypatch, response, way):
     good = (None, b"hello world")
     for k in range(len(response)):
         head, rest = response[:k], response[k:]
-        assert get(monkeypatch, [head]) == ("HTTP_TRUNCATED", b""), k
-        assert get(monkeypatch, [head, OSError(RESET)]) == ("HTTP_TRUNCATED", b""), k
-        assert get(monkeypatch, [head], stalls=True) == ("HTTP_TIMEOUT", b""), k
-        assert get(monkeypatch, [head, None, rest]) == good, k
-        assert get(monkeypatch, [head, rest]) == good, k
-    assert get(monkeypatch, [response[i : i + 1] for i in range(len(response))]) == good
-    assert get(monkeypatch, [p for i in range(len(response)) for p in (None, response[i : i + 1])]) == good
+        assert get(monkeypatch, [head], way=way) == ("HTTP_TRUNCATED", b""), k
+        assert get(monkeypatch, [head, OSError(RESET)], way=way) == ("HTTP_TRUNCATED", b""), k
+        if way is WAYS[0] or k % 5 == 0:  # each waits for its deadline
+            assert get(monkeypatch, [head], True, way) == ("HTTP_TIMEOUT", b""), k
+        assert get(monkeypatch, [head, None, rest], way=way) == good, k
+        assert get(monkeypatch, [head, rest], way=way) == good, k
+    assert get(monkeypatch, [response[i : i + 1] for i in range(len(response))], way=way) == good
+    assert get(monkeypatch, [p for i in range(len(response)) for p in (None, response[i : i + 1])], way=way) == good
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["read", "readinto", "iterated", "read(3)"])
+def test_a_body_without_a_size_cut_at_every_byte(monkeypatch, way):
+    """TLS that ended in order is its end; TCP alone is not."""
+    response = b"HTTP/1.1 200 OK\r\nX-Y: z\r\n\r\nhello world"
+    begins = response.index(b"hello")
+    for k in range(len(response) + 1):
+        assert get(monkeypatch, [response[:k], OSError(-0x7280)], way=way) == ("HTTP_TRUNCATED", b""), k
+        in_order = get(monkeypatch, [response[:k], OSError(-0x7880)], way=way)
+        assert in_order == ((None, response[begins:k]) if k >= begins else ("HTTP_TRUNCATED", b"")), k

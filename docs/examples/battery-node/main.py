@@ -14,7 +14,7 @@ from rootlet.errors import RootletError
 SEND_EVERY = 6  # wakes from one connection to the next
 LISTEN_S = 10  # after power-up: time for mpremote to get in
 LEAST_SLEEP_S = 1
-PATH = "node.json"  # the wakes so far, and the time at which the last one ended
+PATH = "node.json"  # the wakes so far, and the time at which the last sleep ends, 0: nobody knows
 
 began = time.ticks_ms()
 log = start.log
@@ -42,7 +42,7 @@ def awake_ms():
 
 
 class Node:
-    def __init__(self):
+    def __init__(self, powered):
         self.settings = start.settings()
         self.hardware = board.load()
         self.trust = self.trusted()
@@ -55,6 +55,8 @@ class Node:
         )
         self.before = load()
         self.wakes = self.before["wakes"] + 1 if self.before else 0
+        self.powered = powered  # no wake from sleep: nobody knows how long the power was off
+        self.dated = False
 
     def trusted(self):
         """How the broker is judged: by the shared key where there is one, else by the embedded roots."""
@@ -74,7 +76,7 @@ class Node:
 
         An ESP32 counts on. A Pico W starts at 2021: the sleep is added to what was before it.
         """
-        if not self.before:
+        if self.powered or not self.before or not self.before["until"]:
             return False
         if self.clock.read() < self.before["until"]:
             clock.set_rtc(self.before["until"] + awake_ms() // 1000)
@@ -125,14 +127,13 @@ class Node:
             raise RootletError("WIFI_FAILED", str(e)) from None
         try:
             asyncio.run(wifi.join(wlan, self.settings["wifi"], self.hardware))
-            dated = self.before is not None
             was = self.clock.read()
             asked = time.ticks_ms()
             took = self.clock.sync() - was - time.ticks_diff(time.ticks_ms(), asked) // 1000
-            if dated:
+            if self.dated:
                 log("clock", "it was %d s slow" % took)
             else:
-                self.before = {}
+                self.dated = True
                 self.read()
             self.send()
         finally:
@@ -141,11 +142,11 @@ class Node:
 
     def wake(self):
         """One wake, up to the sleep."""
-        dated = self.guess()
-        if dated:
+        self.dated = self.guess()
+        if self.dated:
             self.read()
         log("node", "wake %d, %d readings wait" % (self.wakes, len(self.box)))
-        if not dated or self.wakes % SEND_EVERY == 0:
+        if not self.dated or self.wakes % SEND_EVERY == 0:
             self.online()
 
     def sleep(self):
@@ -153,8 +154,7 @@ class Node:
         every_ms = int(min(row["every_s"] for row in self.settings["sensors"]) * 1000)
         pause = max(LEAST_SLEEP_S * 1000, every_ms - awake_ms())
         self.box.flush()
-        if self.clock.good or self.before:
-            save({"wakes": self.wakes, "until": self.clock.read() + pause // 1000})
+        save({"wakes": self.wakes, "until": self.clock.read() + pause // 1000 if self.dated else 0})
         log("node", "awake for %d ms, sleeps for %d ms" % (awake_ms(), pause))
         machine.deepsleep(pause)
 
@@ -162,12 +162,13 @@ class Node:
 def main():
     hardware = board.load()
     memory.reserve(hardware.get("tls"))
-    if hardware["reset"].get(str(machine.reset_cause())) == "power" and LISTEN_S:
+    powered = hardware["reset"].get(str(machine.reset_cause())) == "power"
+    if powered and LISTEN_S:
         log("node", "Ctrl-C stops it, for %d s" % LISTEN_S)
         time.sleep(LISTEN_S)
     trees.settle()
     slots.start(log)
-    node = Node()
+    node = Node(powered)
     try:
         node.wake()
     except RootletError as e:

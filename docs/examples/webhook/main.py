@@ -6,6 +6,7 @@ Each is kept on flash from a moment after it was made until the server has said 
 import asyncio
 import hashlib
 import json
+import time
 from binascii import hexlify
 
 from rootlet import backoff, board, clock, https, memory, outbox, reading, sensors, slots, start, trees, trust, wifi
@@ -15,6 +16,7 @@ TIMEOUT_MS = 20000
 AT_ONCE = 8  # readings in one request, at most
 LONGEST = 3000  # bytes of them; https.post takes 4096
 HOLD_MS = 10000
+CLOCK_MS = 6 * 3600000  # from one question for the time to the next: the server takes no signature five minutes off
 log = start.log
 
 
@@ -44,6 +46,7 @@ class Hook:
         for row in self.wifi["networks"]:
             row.setdefault("password", "")
         self.wlan = None
+        self.asked = None  # ticks of the last question for the time
         self.start = None  # Unix seconds of this start: with `seq` it names a reading once and for all
 
     def now(self):
@@ -59,13 +62,16 @@ class Hook:
             if not self.clock.good:
                 await asyncio.sleep_ms(200)
                 continue
-            now = self.clock.now()
-            self.start = self.start or now
-            for quantity, value, unit in sensors.read(sensor, row["name"]):
-                device = self.settings["device"]
-                text = reading.reading(device, row["name"], quantity, value, unit, now, self.start, number)
-                self.box.put("", text)
-                number += 1
+            try:
+                now = self.clock.now()
+                self.start = self.start or now
+                for quantity, value, unit in sensors.read(sensor, row["name"]):
+                    device = self.settings["device"]
+                    text = reading.reading(device, row["name"], quantity, value, unit, now, self.start, number)
+                    self.box.put("", text)
+                    number += 1
+            except RootletError as e:  # one bad reading of a DHT must not end the program
+                log("error", e)
             await asyncio.sleep(self.settings["every_s"])
 
     async def online(self):
@@ -74,7 +80,8 @@ class Hook:
             self.wlan = wifi.start(self.wifi, self.hardware)
         if wifi.address(self.wlan) is None:
             log("wifi", "joined '%s', address %s" % await wifi.join(self.wlan, self.wifi, self.hardware))
-        if not self.clock.good:
+        if not self.clock.good or time.ticks_diff(time.ticks_ms(), self.asked) > CLOCK_MS:
+            self.asked = time.ticks_ms()
             self.clock.sync()
             log("clock", "set by " + self.clock.source)
 
@@ -96,7 +103,9 @@ class Hook:
         headers = {"Content-Type": "application/json", "X-Signature": signed}
         with https.post(self.settings["url"], self.trust, body, headers=headers, timeout_ms=TIMEOUT_MS) as response:
             status = response.status
-        if status >= 500 or status in (408, 425, 429):
+        if status == 401:
+            self.clock.good = False  # it may be the clock: ask again
+        if status >= 500 or status in (401, 408, 425, 429):
             raise RootletError("HTTP_RESPONSE", "status %d" % status)
         for number in numbers:
             self.box.acked(number)

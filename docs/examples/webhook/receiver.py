@@ -30,7 +30,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Check, then print what is new."""
         size = self.headers.get("Content-Length", "")
-        if not size.isdigit() or int(size) > MOST_BYTES:
+        if not size.isdecimal() or int(size) > MOST_BYTES:
             return self._answer(413)
         body = self.rfile.read(int(size))
         if not self._signed(body):
