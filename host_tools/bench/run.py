@@ -10,8 +10,8 @@ from host_tools.bench.place import Place
 from host_tools.bench.rows import Row
 from host_tools.failure import Exit, Failure
 
-GROUPS = ("publish", "fetch", "handshakes", "roots", "memory", "startup", "sizes")
-VIRTUAL_ONLY = ("memory", "startup", "sizes")  # what resets a board, counts its heap, or needs none
+GROUPS = ("publish", "fetch", "handshakes", "roots", "memory", "startup", "tools", "sizes")
+VIRTUAL_ONLY = ("memory", "startup", "tools", "sizes")  # what resets a board, counts its heap, or needs none
 
 
 def chosen(names: Iterable[str], virtual: bool = True) -> list[str]:

@@ -1,6 +1,6 @@
 """The WebSocket of the page: one rhythm for all clients, and a bounded state for each.
 
-Every _TICK_S seconds what has changed is put into one text for all. A client that is still busy with an older text gets
+Every TICK_S seconds what has changed is put into one text for all. A client that is still busy with an older text gets
 nothing piled up: it is behind, and as soon as it has read, it is told everything anew.
 """
 
@@ -20,7 +20,7 @@ from host_tools.dashboard.live import Live
 MOST_CLIENTS = 16
 LONGEST_MESSAGE = 1024
 _LONGEST_NAME = 200
-_TICK_S = 0.5
+TICK_S = 0.5
 _REFUSED = 1008  # policy violation, RFC 6455 section 7.4.1
 _log = logging.getLogger("rootlet.dashboard")
 
@@ -88,7 +88,7 @@ class Hub:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(TICK_S)
             try:
                 self.tick()
             except Exception:
@@ -118,7 +118,7 @@ class Hub:
     def _tell_device(self, client: Client) -> None:
         """Tell a client about the device it has opened, where there is news and the last time is long enough ago."""
         now = time.monotonic()
-        if client.fresh and client.device is not None and now - client.told_at > _TICK_S * 0.9:
+        if client.fresh and client.device is not None and now - client.told_at > TICK_S * 0.9:
             client.fresh, client.told_at = False, now
             client.offer("device", text_of({"type": "device", "device": self._live.detail(client.device)}))
 
