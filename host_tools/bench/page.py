@@ -8,6 +8,7 @@ import http.client
 import importlib.util
 import itertools
 import json
+import logging
 import ssl
 import tempfile
 import time
@@ -123,6 +124,7 @@ def lags(place: Place, rounds: int, seconds: float) -> list[list[float]]:
             for link in links.values():
                 link.close()
 
+    logging.getLogger("rootlet.dashboard").addHandler(logging.NullHandler())  # the table is all that is said
     with tempfile.TemporaryDirectory(prefix="rootlet-bench-") as name:
         folder = Path(name)
         made = parts.parties(place, folder)
@@ -130,8 +132,8 @@ def lags(place: Place, rounds: int, seconds: float) -> list[list[float]]:
         identities = fleet_certs.issue(authority, fleet_certs.names(DEVICES, "dev"), folder / "fleet")
         with Broker(server.cert_pem, server.key_pem, authority.cert_pem, workdir=folder) as broker:
             watched = Watched("localhost", broker.port, authority.cert_pem, me.cert_pem, me.key_pem)
-            files = {"cert": server.cert_pem, "key": server.key_pem, "ca": authority.cert_pem}
-            with Dashboard(Settings(place=watched, names=("localhost",), **files)) as page:
+            settings = Settings(watched, server.cert_pem, server.key_pem, authority.cert_pem, ("localhost",))
+            with Dashboard(settings) as page:
                 tls = ssl.create_default_context(cafile=str(authority.cert_pem))
                 found = asyncio.run(all_of_it(broker.port, page, tls))
     ends = [_WARM_S + n * seconds for n in range(rounds + 1)]
