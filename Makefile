@@ -43,9 +43,9 @@ $(STUBS)/.ready: constraints.txt $(TESTS)
 		micropython-rp2-rpi_pico_w-stubs micropython-stdlib-stubs
 	@touch $@
 
-# In the order of the folders: long files first, or the last of them would run alone at the end.
+# Most of the time they wait. In the order of the folders: long files first, or the last of them would run alone at the end.
 test: check
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY)
 	@$(BIN)/rootlet bench

@@ -119,6 +119,7 @@ def run(project: Project, devices: Iterable[Device], options: Options, say: Say,
             for device, config in zip(wanted, configs, strict=True)
         ]
         site = _Site(build / "devices", build / "staging", project.ca_dir, options, authority)
+        warnings = tuple(_revoked(project, wanted))
         counts: Counter[str] = Counter()
         try:
             for done in _all(site, jobs):
@@ -127,7 +128,7 @@ def run(project: Project, devices: Iterable[Device], options: Options, say: Say,
                     tick()
         finally:
             manifest, soon = write_manifest(project)
-    return Report(dict(counts), tuple(_notes(project, wanted, soon)), manifest, tuple(_revoked(project, wanted)))
+    return Report(dict(counts), tuple(_notes(project, wanted, soon)), manifest, warnings)
 
 
 def _config(device: Device) -> bytes:
@@ -530,14 +531,14 @@ def _notes(project: Project, devices: list[Device], soon: list[str]) -> Iterator
 
 
 def _revoked(project: Project, devices: list[Device]) -> Iterator[str]:
-    """What to do with devices whose certificate the CA has taken back: nothing in their files tells."""
+    """What to do with devices whose certificate the CA has taken back, and who get another: not each is meant to."""
     gone = {line.serial_number for line in revocation.entries(project.ca_dir)}
     for device in devices if gone else ():
         with contextlib.suppress(FileNotFoundError, ValueError):
             cert = x509.load_der_x509_certificate((project.out(device.id) / BOARD_CERT).read_bytes())
             if device.auth == "mtls" and cert.serial_number in gone:
-                fix = f"rootlet provision {device.id} --renew, then deploy (NATS: with a new id)"
-                yield f"{device.id} is revoked, brokers refuse it: remove it from the project; or, if it is safe: {fix}"
+                fix = f"rootlet deploy {device.id} to the board that takes its place (NATS: with a new id)"
+                yield f"{device.id} was revoked and has a new key and certificate: {fix}, or remove it from the project"
 
 
 def _is_ip(host: str) -> bool:

@@ -177,22 +177,11 @@ def pki(tmp_path_factory):
 @contextlib.contextmanager
 def restartable(authority, server, folder) -> Iterator[tuple[int, object]]:
     """A broker's port, and a function that kills the broker and starts it again there."""
-    with contextlib.ExitStack() as stack:
-
-        def start(port):
-            return stack.enter_context(
-                Broker(
-                    server.cert_pem, server.key_pem, authority.cert_pem, workdir=folder, engine="mosquitto", port=port
-                )
-            )
-
-        broker = start(0)
+    with Broker(server.cert_pem, server.key_pem, authority.cert_pem, workdir=folder, engine="mosquitto") as broker:
 
         def kill():
-            nonlocal broker
-            broker._process.kill()
-            broker._process.wait()
-            broker = start(broker.port)
+            broker.kill()
+            broker.restart()
 
         yield broker.port, kill
 
