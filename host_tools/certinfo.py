@@ -183,3 +183,12 @@ def text(facts: dict[str, Any]) -> str:
         + (f" + {facts['key_der_bytes']} bytes key" if facts.get("key_der_bytes") else ""),
     ]
     return "\n".join(printable(line) for line in lines)
+
+
+def issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the issuer's name and key are those that a certificate was signed with."""
+    try:
+        cert.verify_directly_issued_by(issuer)
+    except Exception:
+        return False
+    return True

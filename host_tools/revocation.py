@@ -103,7 +103,7 @@ def revoke(authority: Authority, what: str, reason: str = "unspecified") -> Revo
     file = Path(find(what, authority.directory)[0]["file"])
     cert = certinfo.read_certificates(file)[0]
     name = common_name(cert) or what
-    if cert.serial_number == authority.cert.serial_number or not _issued_by(cert, authority.cert):
+    if cert.serial_number == authority.cert.serial_number or not certinfo.issued_by(cert, authority.cert):
         because = "a CA cannot revoke itself" if cert == authority.cert else "another CA has issued it"
         raise Failure(f"{name} cannot be revoked here", because, "rootlet ca list", Exit.USAGE)
     now = datetime.now(UTC).replace(microsecond=0)
@@ -132,15 +132,7 @@ def is_revoked(directory: Path, serial: int) -> bool:
 
 
 def _still_good(certs: list[x509.Certificate], authority: Authority, now: datetime) -> list[x509.Certificate]:
-    return [one for one in certs if one.not_valid_after_utc > now and _issued_by(one, authority.cert)]
-
-
-def _issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        cert.verify_directly_issued_by(issuer)
-    except Exception:
-        return False
-    return True
+    return [one for one in certs if one.not_valid_after_utc > now and certinfo.issued_by(one, authority.cert)]
 
 
 def entries(directory: Path) -> list[x509.RevokedCertificate]:

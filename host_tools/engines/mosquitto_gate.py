@@ -29,7 +29,7 @@ def write(settings: Settings, names: Iterable[str]) -> tuple[Path, Path]:
     gates = b"".join(_gate(one, wanted).public_bytes(Encoding.PEM) for one in authorities)
     chain = certinfo.read_certificates(settings.cert)
     if len(chain) == 1:
-        issuer = next((one for one in authorities if _issued_by(chain[0], one)), None)
+        issuer = next((one for one in authorities if certinfo.issued_by(chain[0], one)), None)
         chain += [issuer] if issuer else []
     text = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
     return private(settings, "listed.pem", gates.decode()), private(settings, "chain.pem", text.decode())
@@ -61,11 +61,3 @@ def _gate(authority: x509.Certificate, names: list[str]) -> x509.Certificate:
     permitted = [x509.DirectoryName(common_name(name)) for name in names or ["\x00"]]
     constraints = x509.NameConstraints(permitted, None)
     return made.add_extension(constraints, critical=True).sign(key, signature_hash(key))
-
-
-def _issued_by(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        cert.verify_directly_issued_by(issuer)
-    except Exception:
-        return False
-    return True

@@ -22,7 +22,7 @@ _HERE = Path(__file__).parent
 _AXE = BUILD / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 _NPM_TIMEOUT_S = 60
 _ARGUMENTS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-proxy-server",
 ]  # fmt: skip
 _RULES = ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]

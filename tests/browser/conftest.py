@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from tests.browser.page_stand_in import StandIn
 
 _ARGUMENTS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
+    "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--no-proxy-server",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 _LONG_TASKS = """

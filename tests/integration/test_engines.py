@@ -174,7 +174,7 @@ def test_no_session_and_no_will_gives_the_rights_of_another(pki: Pki, engine: st
                     assert observer.next() == ("rootlet/a-thief/x", b"here")
                     sock = dies.paho.socket()
                     assert sock is not None
-                    sock.close()  # no goodbye
+                    sock.shutdown(socket.SHUT_RDWR)  # no goodbye
                     assert dies.gone.wait(10)
             assert device.publish("rootlet/dev-1/y", "marker")
             assert observer.next() == ("rootlet/dev-1/y", b"marker")
@@ -247,7 +247,7 @@ def test_nats_keeps_retained_messages_and_sends_wills(pki: Pki, nats: Broker) ->
         device.loop_stop()
         sock = device.socket()
         assert sock is not None
-        sock.close()  # no goodbye
+        sock.shutdown(socket.SHUT_RDWR)  # no goodbye
         assert first.next(5) == ("rootlet/dev-1/status", b"gone")
     with client(pki, nats, (mine.cert_pem, mine.key_pem), "rootlet/#") as second:
         assert second.next(5) == ("rootlet/dev-1/status", b"gone")
