@@ -43,10 +43,9 @@ $(STUBS)/.ready: constraints.txt $(TESTS)
 		micropython-rp2-rpi_pico_w-stubs micropython-stdlib-stubs
 	@touch $@
 
-# What fails is told, and asked once more alone: virtual boards on a busy machine miss a moment now and then.
 # Most of the time they wait. In the order of the folders: long files first, or the last of them would run alone at the end.
 test: check
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder || $(BIN)/pytest --last-failed --last-failed-no-failures none
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY)
 	@$(BIN)/rootlet bench
